@@ -1,0 +1,1 @@
+"""The account database and its server."""

@@ -1,0 +1,1 @@
+"""Configuration, wiring, processes and commands."""

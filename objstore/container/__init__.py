@@ -1,0 +1,1 @@
+"""The container database, its server and its updater."""

@@ -1,0 +1,119 @@
+"""The errors a node can answer, and the errors an operation can end in.
+
+Both sets are closed. `NodeError` crosses the wire by its code; `StoreError` is what the proxy's operations raise and what
+each API translates by one table, tested for completeness.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a storage node refused a request."""
+
+    NOT_FOUND = "not_found"  # nothing there; `timestamp` is the tombstone's, if any
+    NEWER_EXISTS = "newer_exists"  # `timestamp` is what is there
+    NOT_EMPTY = "not_empty"  # a container or account that still holds rows
+    NO_SPACE = "no_space"
+    DEVICE_FAILED = "device_failed"  # unmounted, wrong identity, failed fsync, unknown
+    CORRUPT = "corrupt"  # checksum mismatch; the file is quarantined
+    BAD_REQUEST = "bad_request"
+    TOO_FAR_AHEAD = "too_far_ahead"  # a timestamp from a clock that runs ahead
+    BUSY = "busy"  # a bounded queue is full
+    INTERNAL = "internal"
+
+
+class NodeError(Exception):
+    """A storage node's refusal: a code, one plain line, and the timestamp the code speaks of (0 for none)."""
+
+    def __init__(self, code: Code, text: str = "", timestamp: int = 0) -> None:
+        super().__init__(f"{code}: {text}" if text else str(code))
+        self.code = code
+        self.text = text
+        self.timestamp = timestamp
+
+
+class StoreError(Exception):
+    """An operation's failure, in the user's terms. `text` is one plain line safe to show."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class InvalidInput(StoreError):
+    """The request can never succeed as it is (400)."""
+
+
+class NotAuthenticated(StoreError):
+    """No identity, and an anonymous user may not do this (401)."""
+
+
+class AccessDenied(StoreError):
+    """The identity may not do this (403)."""
+
+
+class AccountNotFound(StoreError):
+    """(404)"""
+
+
+class ContainerNotFound(StoreError):
+    """(404)"""
+
+
+class ObjectNotFound(StoreError):
+    """(404) `timestamp` is the tombstone's, 0 for none."""
+
+    def __init__(self, text: str = "", timestamp: int = 0) -> None:
+        super().__init__(text)
+        self.timestamp = timestamp
+
+
+class Conflict(StoreError):
+    """The state does not allow it: a container not empty, a newer write (409)."""
+
+
+class PreconditionFailed(StoreError):
+    """A condition of the request does not hold (412)."""
+
+
+class NotModified(StoreError):
+    """A conditional read finds what the client has (304); carries the version's public facts."""
+
+    def __init__(self, etag: str, timestamp: int) -> None:
+        super().__init__()
+        self.etag = etag
+        self.timestamp = timestamp
+
+
+class RangeNotSatisfiable(StoreError):
+    """No requested range overlaps the object (416); `size` goes into Content-Range."""
+
+    def __init__(self, size: int, etag: str, timestamp: int) -> None:
+        super().__init__()
+        self.size = size
+        self.etag = etag
+        self.timestamp = timestamp
+
+
+class TooLarge(StoreError):
+    """Body, quota or count beyond a limit (413)."""
+
+
+class ChecksumMismatch(StoreError):
+    """The body is not what the client said it is (422)."""
+
+
+class BodyIncomplete(StoreError):
+    """The client ended its body early or went away (499)."""
+
+
+class BodyTimeout(StoreError):
+    """The client sent nothing for too long (408)."""
+
+
+class Unavailable(StoreError):
+    """No majority could be reached in time; the change may or may not have been applied (503)."""
+
+
+class InsufficientStorage(StoreError):
+    """Devices are full (507)."""

@@ -1,0 +1,82 @@
+"""Rows of the two kinds of listing, and the rule that merges two rows of one name.
+
+Merging is commutative, associative and idempotent, so rows may arrive late, twice and in any order.
+"""
+
+import msgspec
+
+
+class ObjectRow(msgspec.Struct, array_like=True, frozen=True):
+    """One object in a container's listing.
+
+    `timestamp` orders the data (PUT or DELETE); `meta_timestamp` the last change of any kind (POST included, shown as last
+    modified); `type_timestamp` the content type, which a POST may change alone.
+    """
+
+    name: str
+    timestamp: int
+    deleted: bool
+    size: int = 0
+    etag: str = ""
+    content_type: str = ""
+    type_timestamp: int = 0
+    meta_timestamp: int = 0
+
+
+class ContainerRow(msgspec.Struct, array_like=True, frozen=True):
+    """One container in an account's listing: when it was created and deleted, and what it last said of its contents.
+
+    `reported` orders the reports of counts and bytes; the newest one wins.
+    """
+
+    name: str
+    put_timestamp: int
+    delete_timestamp: int = 0
+    object_count: int = 0
+    bytes_used: int = 0
+    policy: int = 0
+    reported: int = 0
+
+    @property
+    def deleted(self) -> bool:
+        """A container is gone when it was deleted after it was last created."""
+        return self.delete_timestamp >= self.put_timestamp
+
+
+class Subdir(msgspec.Struct, array_like=True, frozen=True):
+    """A common prefix in a listing with a delimiter; `name` ends with the delimiter."""
+
+    name: str
+
+
+def merge_object_rows(a: ObjectRow, b: ObjectRow) -> ObjectRow:
+    """The row that both replicas must hold once they know `a` and `b` of one name."""
+    data = max(a, b, key=lambda r: (r.timestamp, r.deleted, r.etag, r.size, r.content_type))
+    typed = max(a, b, key=lambda r: (max(r.type_timestamp, r.timestamp), r.content_type))
+    newest_type = max(typed.type_timestamp, typed.timestamp)
+    keep_type = newest_type > data.timestamp and not data.deleted
+    return ObjectRow(
+        data.name,
+        data.timestamp,
+        data.deleted,
+        data.size,
+        data.etag,
+        typed.content_type if keep_type else data.content_type,
+        newest_type if keep_type else data.timestamp,
+        max(a.meta_timestamp, b.meta_timestamp, data.timestamp),
+    )
+
+
+def merge_container_rows(a: ContainerRow, b: ContainerRow) -> ContainerRow:
+    """The row that both account replicas must hold once they know `a` and `b` of one name."""
+    said = max(a, b, key=lambda r: (r.reported, r.object_count, r.bytes_used))
+    created = max(a, b, key=lambda r: (r.put_timestamp, r.policy))
+    return ContainerRow(
+        a.name,
+        created.put_timestamp,
+        max(a.delete_timestamp, b.delete_timestamp),
+        said.object_count,
+        said.bytes_used,
+        created.policy,
+        said.reported,
+    )

@@ -1,0 +1,1 @@
+"""The object store of a device, its server and its updater."""

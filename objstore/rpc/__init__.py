@@ -1,0 +1,1 @@
+"""Node to node: authenticated connections that carry typed messages and bodies."""

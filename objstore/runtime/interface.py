@@ -1,0 +1,145 @@
+"""The seams: what may touch the outside world, as interfaces. The simulator implements each; one contract suite runs against
+the real and the simulated ones.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time. Nothing else in the project reads a clock."""
+
+    def now(self) -> float:
+        """Wall clock, seconds since the epoch. May jump."""
+
+    def monotonic(self) -> float:
+        """Never goes back; for deadlines and latencies."""
+
+    async def sleep(self, delay_s: float) -> None: ...
+
+
+class Rng(Protocol):
+    """Randomness. `token_bytes` is fit for secrets; `random` is not."""
+
+    def random(self) -> float: ...
+
+    def token_bytes(self, count: int) -> bytes: ...
+
+
+class OpenFile(Protocol):
+    """An open regular file. Blocking: call from a disk thread, or for reads known to be short."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`. Raises OSError; partial writes are finished inside."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+
+    def size(self) -> int: ...
+
+    def set_attribute(self, name: str, value: bytes) -> None: ...
+
+    def get_attribute(self, name: str) -> bytes | None:
+        """None when there is no such attribute."""
+
+    def sync(self) -> None:
+        """fdatasync: data, size and attributes are durable when it returns, the name is not."""
+
+    def close(self) -> None: ...
+
+
+class FileSystem(Protocol):
+    """One device's directory: the only place that makes system calls on it. Paths are relative, of plain components; symbolic
+    links are never followed. Blocking; raises OSError.
+    """
+
+    def create_temp(self) -> OpenFile:
+        """A nameless or temporary file in the device's tmp directory."""
+
+    def publish(self, file: OpenFile, path: str) -> None:
+        """Give a temporary file its name, atomically replacing what is there. Not durable before sync_directory."""
+
+    def discard(self, file: OpenFile) -> None:
+        """Close a temporary file and leave nothing of it."""
+
+    def open(self, path: str) -> OpenFile:
+        """For reading. Raises FileNotFoundError, or OSError for anything that is not a regular file."""
+
+    def open_append(self, path: str) -> OpenFile:
+        """For appending, made when missing."""
+
+    def make_directory(self, path: str) -> list[str]:
+        """Make it and its parents; returns the directories whose entries changed (to be synced)."""
+
+    def sync_directory(self, path: str) -> None: ...
+
+    def list_directory(self, path: str) -> list[str]:
+        """Sorted names; [] when the directory is missing."""
+
+    def unlink(self, path: str) -> None:
+        """Missing is no error."""
+
+    def rename(self, old: str, new: str) -> None: ...
+
+    def allocate(self, file: OpenFile, size: int) -> None:
+        """Reserve space; raises OSError(ENOSPC)."""
+
+    def free(self) -> tuple[int, int]:
+        """Bytes in total and free to us."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One durable change of a device: files that get names, names that vanish afterwards, a record for the device's log.
+
+    Order inside the group: contents synced → log record synced → names given → directories synced → acknowledged → `unlink`ed
+    (not synced: leftovers are harmless).
+    """
+
+    path: str
+    content: "bytes | OpenFile"
+    """A whole small file, or a temporary file already written."""
+    attributes: dict[str, bytes] = field(default_factory=dict)
+    log: bytes | None = None
+    unlink: list[str] = field(default_factory=list)
+
+
+class Disk(Protocol):
+    """One device: bounded threads, group commit. Its one committer thread serves all changes in order of arrival."""
+
+    @property
+    def fs(self) -> FileSystem: ...
+
+    @property
+    def failed(self) -> str | None:
+        """Why the device refuses writes (after a failed sync, or a wrong identity), or None."""
+
+    async def commit(self, change: Change) -> None:
+        """Durable when it returns; all or nothing. Cancel-safe: the change then happens or not.
+
+        Raises NodeError no_space or device_failed. After a failed sync the device refuses all further writes.
+        """
+
+    async def run(self, fn: Callable[[], T]) -> T:
+        """Run a blocking read in one of the device's threads. Raises NodeError busy when too many wait."""
+
+
+class Worker(Protocol):
+    """A background job of which one pass can be called: daemons and tests use the same method."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run_once(self) -> dict[str, int]:
+        """One whole pass. Returns its figures (for status and metrics)."""
+
+
+class CrashPoints(Protocol):
+    """Named places where a test may end the process. A no-op in production; the names are enumerable."""
+
+    def reach(self, name: str) -> None: ...
+
+    def names(self) -> Iterator[str]: ...

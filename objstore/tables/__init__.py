@@ -1,0 +1,1 @@
+"""What account and container databases share: schema, group commit, row merge, leases."""
