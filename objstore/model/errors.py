@@ -117,3 +117,11 @@ class Unavailable(StoreError):
 
 class InsufficientStorage(StoreError):
     """Devices are full (507)."""
+
+
+class ManifestInvalid(StoreError):
+    """Segments of a manifest are missing or differ (400); `problems` pairs each segment's path with what is wrong."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {what}" for path, what in problems))
+        self.problems = problems

@@ -1,0 +1,28 @@
+"""Who asks, as the access decisions see it. Made by `auth`, free of any protocol."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user and what it belongs to.
+
+    `groups` are the words that access lists may name (`test`, `test:tester`, ...). `owns` are the accounts it administers
+    (full rights, owner's view of settings). A reseller administers every account and may create and delete accounts.
+    """
+
+    user: str = ""
+    groups: frozenset[str] = frozenset()
+    owns: frozenset[str] = frozenset()
+    reseller: bool = False
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.user
+
+    def owner_of(self, account: str) -> bool:
+        """Whether it has all rights in `account`."""
+        return self.reseller or account in self.owns
+
+
+ANONYMOUS = Identity()

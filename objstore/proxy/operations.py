@@ -1,0 +1,179 @@
+"""The operations of the store and their results: the border between the APIs and the core.
+
+An API parses a request into one of these calls and renders what comes back. Every failure is a `StoreError`. No HTTP word and no
+client header passes this border: what a client may set arrives in named fields.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from objstore.formats.messages import Query, Settings, Stats
+from objstore.model.conditions import Conditions
+from objstore.model.identity import Identity
+from objstore.model.manifest import Segment
+from objstore.model.names import ObjectName
+from objstore.model.ranges import ByteRange, Span
+from objstore.model.rows import ContainerRow, ObjectRow, Subdir
+from objstore.model.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who asks, under which transaction id, and from which page (for `.r:` access lists)."""
+
+    identity: Identity
+    txn: str
+    referrer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """An account or container as its reader may see it. `owner` says whether the reader may see owner-only settings."""
+
+    settings: Settings
+    stats: Stats
+    owner: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountListing:
+    view: TableView
+    rows: list[ContainerRow | Subdir]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerListing:
+    view: TableView
+    rows: list[ObjectRow | Subdir]
+
+
+@dataclass(slots=True)
+class Upload:
+    """A body on its way in. `size` None when the client does not say. The iterator raises BodyIncomplete or BodyTimeout;
+    nothing is read from it before the checks that need no body have passed (so the API can send 100 Continue on first pull).
+    """
+
+    chunks: AsyncIterator[bytes]
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """What a client may set on an object beside its bytes. `headers` and `user` as in `Version`."""
+
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+    user: dict[str, str] = field(default_factory=dict)
+    expected_etag: str | None = None
+    """md5 hex digest the body must have; ChecksumMismatch otherwise. For a manifest: the etag of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    etag: str
+    """As the API shows it: md5 of the bytes, or the manifest's etag without quotes."""
+    timestamp: int
+    size: int
+    listed: bool
+    """The container majority holds the row; else it follows by the updaters."""
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """`ranges` None for the whole. `raw_manifest` reads a large object's manifest itself. `newest` asks every replica."""
+
+    name: ObjectName
+    conditions: Conditions
+    ranges: list[ByteRange] | None = None
+    head: bool = False
+    raw_manifest: bool = False
+    part_number: int | None = None
+    newest: bool = False
+
+
+class ObjectRead(Protocol):
+    """An object opened for reading, conditions already checked."""
+
+    version: Version
+    size: int
+    """Bytes of the object as presented (a large object's total)."""
+    etag: str
+    """As presented, without quotes."""
+    manifest: str
+    """"" for a plain object, "slo" or "dlo"."""
+    spans: list[Span] | None
+    """The satisfiable ranges asked for, in order; None when the whole is sent. One span is a simple range."""
+    parts: int | None
+    """Number of parts when a part was asked for."""
+
+    def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
+        """The bytes of `span`, or of the whole. Ends early only by raising: then the connection must be dropped."""
+
+    async def close(self) -> None:
+        """Release connections; safe to call twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRequest:
+    """`fresh_metadata`: take only `new`, not the source's user metadata. `raw_manifest`: copy the manifest, not what it names.
+    `content_type` None keeps the source's.
+    """
+
+    source: ObjectName
+    target: ObjectName
+    new: NewObject
+    content_type: str | None
+    conditions: Conditions
+    fresh_metadata: bool = False
+    raw_manifest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    put: PutResult
+    source: Version
+
+
+class Store(Protocol):
+    """All a user can do. Implemented by `proxy/store.py`."""
+
+    # accounts
+    async def head_account(self, ctx: Context, account: str) -> TableView: ...
+    async def list_account(self, ctx: Context, account: str, query: Query) -> AccountListing: ...
+    async def put_account(self, ctx: Context, account: str, values: dict[str, str]) -> bool:
+        """True when it was made, False when it existed. Resellers only."""
+
+    async def post_account(self, ctx: Context, account: str, values: dict[str, str]) -> None: ...
+    async def delete_account(self, ctx: Context, account: str) -> None: ...
+
+    # containers
+    async def head_container(self, ctx: Context, account: str, container: str) -> TableView: ...
+    async def list_container(self, ctx: Context, account: str, container: str, query: Query) -> ContainerListing: ...
+    async def put_container(
+        self, ctx: Context, account: str, container: str, values: dict[str, str], policy: str | None = None
+    ) -> bool:
+        """True when it was made, False when it existed. `values` as in Settings, an empty value removes."""
+
+    async def post_container(self, ctx: Context, account: str, container: str, values: dict[str, str]) -> None: ...
+    async def delete_container(self, ctx: Context, account: str, container: str) -> None: ...
+
+    # objects
+    async def open_object(self, ctx: Context, request: ReadRequest) -> ObjectRead: ...
+    async def put_object(
+        self, ctx: Context, name: ObjectName, new: NewObject, upload: Upload, conditions: Conditions
+    ) -> PutResult: ...
+    async def put_manifest(
+        self, ctx: Context, name: ObjectName, new: NewObject, segments: list[Segment], conditions: Conditions
+    ) -> PutResult:
+        """Store a static large object after checking every segment. Raises ManifestInvalid with each segment's problem."""
+
+    async def post_object(self, ctx: Context, name: ObjectName, new: NewObject, content_type: str | None) -> None: ...
+    async def delete_object(self, ctx: Context, name: ObjectName, conditions: Conditions) -> int:
+        """The tombstone's timestamp. Raises ObjectNotFound (a tombstone is written all the same)."""
+
+    async def read_manifest(self, ctx: Context, name: ObjectName) -> list[Segment]:
+        """The segments of a static large object; InvalidInput when it is none."""
+
+    async def copy_object(self, ctx: Context, request: CopyRequest) -> CopyResult: ...
