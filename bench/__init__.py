@@ -1,0 +1,1 @@
+"""Reproducible measurements: `make bench` starts its own cluster and prints what a request costs."""
