@@ -66,13 +66,13 @@ def measure(
 def small(cluster: Cluster, requests: Requests, args: argparse.Namespace) -> None:
     """The six small loads, in the order in which each finds what it needs."""
     for path in ("/bench", "/listing"):
-        asyncio.run(run(cluster.port, lambda n, p=path: requests.make("PUT", p, b""), 1, 10, 1))  # type: ignore[misc]
+        asyncio.run(run(cluster.port, lambda _n, p=path: requests.make("PUT", p, b""), 1, 10, 1))  # type: ignore[misc]
     asyncio.run(run(cluster.port, lambda n: requests.make("PUT", f"/bench/warm-{n}", requests.body), args.connections, 2, 2000))
     made = measure(cluster, "PUT 4 KiB", requests.put, 201, args, 1_000_000).requests
     measure(cluster, "GET 4 KiB", lambda n: requests.make("GET", f"/bench/object-{n % made:07d}"), 200, args, 1_000_000)
     measure(cluster, "HEAD", lambda n: requests.make("HEAD", f"/bench/object-{n % made:07d}"), 200, args, 1_000_000)
     asyncio.run(run(cluster.port, lambda n: requests.make("PUT", f"/listing/name-{n:05d}", b""), args.connections, 60, 1000))
-    measure(cluster, "list 1,000", lambda n: requests.make("GET", "/listing?format=json"), 200, args, 1_000_000)
+    measure(cluster, "list 1,000", lambda _n: requests.make("GET", "/listing?format=json"), 200, args, 1_000_000)
     measure(cluster, "DELETE", lambda n: requests.make("DELETE", f"/bench/object-{n:07d}"), 204, args, made)
 
 
