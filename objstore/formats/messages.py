@@ -47,6 +47,8 @@ class PutObject(Message, frozen=True):
     """Store a whole small object (body inline). Reply: Stored.
 
     Refused: newer_exists, no_space, device_failed, too_far_ahead.
+    `pushed` (here and below): one replica completes another with what was accepted before, so data only competes with data;
+    a user's PUT or DELETE must also be later than the newest POST it replaces.
     """
 
     target: Target
@@ -54,6 +56,7 @@ class PutObject(Message, frozen=True):
     version: Version
     body: bytes
     index: IndexTarget | None
+    pushed: bool = False
 
 
 class OpenPut(Message, frozen=True):
@@ -77,6 +80,7 @@ class CommitPut(Message, frozen=True):
 
     version: Version
     index: IndexTarget | None
+    pushed: bool = False
 
 
 class PostObject(Message, frozen=True):
@@ -90,6 +94,8 @@ class PostObject(Message, frozen=True):
     user: dict[str, str]
     content_type: str | None
     index: IndexTarget | None
+    type_timestamp: int = 0  # when `content_type` was set, if not by this very POST
+    pushed: bool = False
 
 
 class DeleteObject(Message, frozen=True):
@@ -100,6 +106,7 @@ class DeleteObject(Message, frozen=True):
     name: str
     timestamp: int
     index: IndexTarget | None
+    pushed: bool = False
 
 
 class Stored(Message, frozen=True):
