@@ -188,16 +188,15 @@ def _read_version_2(body: bytes) -> RingTable:
 
 
 def _section(body: bytes, index: Mapping[str, object], name: str, start: int) -> bytes:
-    """A named blob of a version 2 file, checked against its digest when the index has one of a known kind."""
+    """A named blob of a version 2 file, checked against its digest (of length and content) when there is one of a known kind."""
     entry = index[name]
     if not isinstance(entry, list) or len(entry) != 6 or not isinstance(entry[1], int):
         raise _DamageError(f"section {name} has no start")
     _, at, _, _, method, digest = entry
     content = _blob(body, at - start)
-    known = method in ("md5", "sha1", "sha256", "sha512")
-    if known and digest is not None:
-        header_and_content = body[at - start : at - start + 8] + content
-        if digest not in (hashlib.new(str(method), part).hexdigest() for part in (content, header_and_content)):
+    if method in ("md5", "sha1", "sha256", "sha512") and digest is not None:
+        covered = body[at - start : at - start + 8 + len(content)]
+        if hashlib.new(str(method), covered).hexdigest() != digest:
             raise _DamageError(f"the checksum of section {name} is wrong")
     return content
 
