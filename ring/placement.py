@@ -204,12 +204,16 @@ class Placement:
             crowded = self._crowded_slots(partition)
             if not crowded or failures >= CHAIN_FAILURES_MAX:
                 continue
-            slot = max(crowded, key=lambda slot: self._over(self._device_of(slot)))
-            target = self._direct_target(slot, ROOT)
-            if target != NOWHERE:
-                self._put(slot, target)
-            else:
-                failures = 0 if self._move_by_chain([slot]) else failures + 1
+            crowded.sort(key=lambda slot: self._over(self._device_of(slot)), reverse=True)
+            moved = any(self._move_straight(slot) for slot in crowded)
+            moved = moved or any(self._move_by_chain([slot], self._device_of(slot)) for slot in crowded)
+            failures = 0 if moved else failures + 1
+
+    def _move_straight(self, slot: int) -> bool:
+        target = self._direct_target(slot, ROOT)
+        if target != NOWHERE:
+            self._put(slot, target)
+        return target != NOWHERE
 
     def _crowded_slots(self, partition: int) -> list[int]:
         """The slots that may move inside the widest domain that has too many replicas of the partition."""
@@ -273,9 +277,11 @@ class Placement:
         start = self._dice.below(len(slots)) if slots else 0
         return (slots[start:] + slots[:start])[:CHAIN_SLOTS_MAX]
 
-    def _move_by_chain(self, first: Iterable[int]) -> bool:
+    def _move_by_chain(self, first: Iterable[int], vacated: int = NOWHERE) -> bool:
         """Move one of the `first` slots although no device below its quota can take it: its new device passes another slot
-        on, and so forth, until one arrives at a device below its quota. The shortest such chain, each partition at most once.
+        on, and so forth, until one arrives at a device below its quota, or at the device `vacated` by the first slot.
+
+        Takes the shortest such chain, in which each partition is moved at most once. False when there is none.
         """
         came: dict[int, tuple[int, int]] = {}
         waiting = [NOWHERE]
@@ -285,7 +291,7 @@ class Placement:
                     continue
                 for target in self._takers(slot, came):
                     came[target] = (source, slot)
-                    if self._over(target) < 0:
+                    if self._over(target) < 0 or target == vacated:
                         self._apply_chain(came, target)
                         return True
                     waiting.append(target)
