@@ -6,6 +6,8 @@ each API translates by one table, tested for completeness.
 
 from enum import StrEnum
 
+from objstore.model.version import Version
+
 
 class Code(StrEnum):
     """Why a storage node refused a request."""
@@ -73,26 +75,44 @@ class Conflict(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """A condition of the request does not hold (412)."""
+    """A condition of the request does not hold (412). `etag` and `version` are those of the object as presented, where there
+    is one; `manifest` as in ObjectRead.
+    """
+
+    def __init__(self, text: str = "", etag: str = "", version: Version | None = None, manifest: str = "") -> None:
+        super().__init__(text)
+        self.etag = etag
+        self.version = version
+        self.manifest = manifest
 
 
 class NotModified(StoreError):
     """A conditional read finds what the client has (304); carries the version's public facts."""
 
-    def __init__(self, etag: str, timestamp: int) -> None:
+    def __init__(self, etag: str, timestamp: int, version: Version | None = None, manifest: str = "") -> None:
         super().__init__()
         self.etag = etag
         self.timestamp = timestamp
+        self.version = version
+        self.manifest = manifest
 
 
 class RangeNotSatisfiable(StoreError):
-    """No requested range overlaps the object (416); `size` goes into Content-Range."""
+    """No requested range overlaps the object (416); `size` goes into Content-Range.
 
-    def __init__(self, size: int, etag: str, timestamp: int) -> None:
+    `parts` is the number of parts when a part was asked for that is not there.
+    """
+
+    def __init__(
+        self, size: int, etag: str, timestamp: int, version: Version | None = None, manifest: str = "", parts: int | None = None
+    ) -> None:
         super().__init__()
         self.size = size
         self.etag = etag
         self.timestamp = timestamp
+        self.version = version
+        self.manifest = manifest
+        self.parts = parts
 
 
 class TooLarge(StoreError):

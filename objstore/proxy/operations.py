@@ -2,6 +2,11 @@
 
 An API parses a request into one of these calls and renders what comes back. Every failure is a `StoreError`. No HTTP word and no
 client header passes this border: what a client may set arrives in named fields.
+
+Keys of a container's `values`: `user:<name>`, `acl:read`, `acl:write`, `sys:sync-key`, `sys:sync-to`; of an account's:
+`user:<name>`, `acl:account` (JSON, see model/acl), `sys:quota-bytes`, `sys:quota-count`, `sys:quota-bytes-policy-<name>`,
+`sys:quota-count-policy-<name>`. The store checks metadata limits (model/metadata), cleans access lists (model/acl), drops
+silently what only an owner may set, and hides from others what only an owner may see.
 """
 
 from collections.abc import AsyncIterator
@@ -9,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from objstore.formats.messages import Query, Settings, Stats
-from objstore.model.conditions import Conditions
+from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.identity import Identity
 from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
@@ -91,6 +96,8 @@ class ReadRequest:
     raw_manifest: bool = False
     part_number: int | None = None
     newest: bool = False
+    open_expired: bool = False
+    """Read an expired object (and, of a large object, expired segments) as long as it is not removed yet."""
 
 
 class ObjectRead(Protocol):
@@ -128,6 +135,10 @@ class CopyRequest:
     conditions: Conditions
     fresh_metadata: bool = False
     raw_manifest: bool = False
+    ranges: list[ByteRange] | None = None
+    part_number: int | None = None
+    target_conditions: Conditions = NO_CONDITIONS
+    """`conditions` are about the source, these about the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,13 @@ class CopyResult:
 
 class Store(Protocol):
     """All a user can do. Implemented by `proxy/store.py`."""
+
+    # what an API itself must know before it can tell who asks (CORS, temporary URL keys); no access check, never shown
+    async def peek_account(self, account: str) -> Settings | None:
+        """None when there is no such account. Cached, coherent."""
+
+    async def peek_container(self, account: str, container: str) -> Settings | None:
+        """None when there is no such container. Cached, coherent."""
 
     # accounts
     async def head_account(self, ctx: Context, account: str) -> TableView: ...
@@ -169,7 +187,9 @@ class Store(Protocol):
     ) -> PutResult:
         """Store a static large object after checking every segment. Raises ManifestInvalid with each segment's problem."""
 
-    async def post_object(self, ctx: Context, name: ObjectName, new: NewObject, content_type: str | None) -> None: ...
+    async def post_object(
+        self, ctx: Context, name: ObjectName, new: NewObject, content_type: str | None, open_expired: bool = False
+    ) -> None: ...
     async def delete_object(self, ctx: Context, name: ObjectName, conditions: Conditions) -> int:
         """The tombstone's timestamp. Raises ObjectNotFound (a tombstone is written all the same)."""
 
