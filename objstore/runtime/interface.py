@@ -40,10 +40,14 @@ class OpenFile(Protocol):
 
     def size(self) -> int: ...
 
-    def set_attribute(self, name: str, value: bytes) -> None: ...
+    def set_attribute(self, name: str, value: bytes) -> None:
+        """`name` without the kernel's `user.` prefix. Raises OSError(ENOSPC) when it does not fit beside the others."""
 
     def get_attribute(self, name: str) -> bytes | None:
         """None when there is no such attribute."""
+
+    def start_sync(self) -> None:
+        """A hint that `sync` follows soon: many files started together are synced cheaper. Promises nothing, never raises."""
 
     def sync(self) -> None:
         """fdatasync: data, size and attributes are durable when it returns, the name is not."""
@@ -60,10 +64,12 @@ class FileSystem(Protocol):
         """A nameless or temporary file in the device's tmp directory."""
 
     def publish(self, file: OpenFile, path: str) -> None:
-        """Give a temporary file its name, atomically replacing what is there. Not durable before sync_directory."""
+        """Give a temporary file its name, atomically replacing what is there. Not durable before sync_directory. The file
+        stays open. Raises FileNotFoundError when the directory is missing.
+        """
 
     def discard(self, file: OpenFile) -> None:
-        """Close a temporary file and leave nothing of it."""
+        """Close a temporary file and leave nothing of it; once published, only close it. Safe to call twice."""
 
     def open(self, path: str) -> OpenFile:
         """For reading. Raises FileNotFoundError, or OSError for anything that is not a regular file."""
@@ -72,9 +78,10 @@ class FileSystem(Protocol):
         """For appending, made when missing."""
 
     def make_directory(self, path: str) -> list[str]:
-        """Make it and its parents; returns the directories whose entries changed (to be synced)."""
+        """Make it and its parents; returns the directories whose entries changed (to be synced); "" is the device's own."""
 
-    def sync_directory(self, path: str) -> None: ...
+    def sync_directory(self, path: str) -> None:
+        """The names in it are durable when it returns, not its own name."""
 
     def list_directory(self, path: str) -> list[str]:
         """Sorted names; [] when the directory is missing."""
@@ -105,6 +112,15 @@ class Change:
     attributes: dict[str, bytes] = field(default_factory=dict)
     log: bytes | None = None
     unlink: list[str] = field(default_factory=list)
+    urgent: bool = False
+    """May use the space kept in reserve: tombstones, metadata, all that lets an operator free space."""
+
+
+class LogSink(Protocol):
+    """Where the records of `Change.log` go; supplied by their owner, called in the committer thread only."""
+
+    def append(self, records: list[bytes]) -> None:
+        """Append all records and sync. Raises OSError: none of them counts then, and the next call begins on a clean tail."""
 
 
 class Disk(Protocol):
@@ -118,13 +134,23 @@ class Disk(Protocol):
         """Why the device refuses writes (after a failed sync, or a wrong identity), or None."""
 
     async def commit(self, change: Change) -> None:
-        """Durable when it returns; all or nothing. Cancel-safe: the change then happens or not.
+        """Durable when it returns; all or nothing. Cancel-safe: the change then happens or not. A temporary file given as
+        content belongs to the disk from here on: it is closed, or discarded on failure.
 
-        Raises NodeError no_space or device_failed. After a failed sync the device refuses all further writes.
+        Raises NodeError no_space, device_failed, or busy when too many changes wait. After a failed sync the device refuses
+        all further writes, and every change of the same group fails: what the kernel says after a failed sync means nothing.
         """
 
+    def require_space(self, size: int) -> None:
+        """Raises NodeError no_space when `size` more bytes would eat into the reserve. One short system call."""
+
     async def run(self, fn: Callable[[], T]) -> T:
-        """Run a blocking read in one of the device's threads. Raises NodeError busy when too many wait."""
+        """Run blocking calls in one of the device's threads (reads; writes to a temporary file). Passes on what `fn` raises;
+        raises NodeError busy when too many wait. Cancelled: `fn` still runs to its end, its result is dropped.
+        """
+
+    async def close(self) -> None:
+        """Finish what is queued, then stop the threads. Later calls raise NodeError device_failed."""
 
 
 class Worker(Protocol):
@@ -140,6 +166,7 @@ class Worker(Protocol):
 class CrashPoints(Protocol):
     """Named places where a test may end the process. A no-op in production; the names are enumerable."""
 
-    def reach(self, name: str) -> None: ...
+    def reach(self, name: str) -> None:
+        """Ends the process here when the test asked for it. Cheap otherwise."""
 
     def names(self) -> Iterator[str]: ...

@@ -1,0 +1,146 @@
+"""What the committer thread does with one group of changes: plain, blocking steps in the one order that is safe.
+
+Contents and attributes are synced before the log record, the log record before any name, the names (directories) before the
+acknowledgement. A failed sync is never retried (the kernel may have marked the lost pages clean): it ends the whole group and
+the device's writing life.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from objstore.model.errors import Code, NodeError
+from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, OpenFile
+from objstore.runtime.knobs import Knobs
+
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CRASH_POINTS = ("disk.contents_synced", "disk.log_synced", "disk.named", "disk.directories_synced", "disk.acknowledged")
+
+
+class SyncFailed(Exception):
+    """A sync failed: nothing more may be written to this device."""
+
+    def __init__(self, error: OSError, doing: str) -> None:
+        super().__init__(f"{doing}: {error.strerror or error}")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A change on its way; `error` is None as long as nothing went wrong."""
+
+    change: Change
+    file: OpenFile | None = None
+    error: NodeError | None = None
+
+
+def node_error(error: OSError, doing: str) -> NodeError:
+    """The refusal for a failed system call: no_space for a full disk or quota, else device_failed."""
+    code = Code.NO_SPACE if error.errno in NO_SPACE_ERRNOS else Code.DEVICE_FAILED
+    return NodeError(code, f"{doing}: {error.strerror or error}")
+
+
+def room(fs: FileSystem, knobs: Knobs) -> int:
+    """Bytes that may be written before the reserve begins; negative inside the reserve. Raises OSError."""
+    total, free = fs.free()
+    return free - max(knobs.reserve_bytes_min, int(total * knobs.reserve_percent / 100))
+
+
+class Committer:
+    """Carries out groups of changes. Used by one thread."""
+
+    def __init__(self, fs: FileSystem, log: LogSink | None, knobs: Knobs, crash: CrashPoints) -> None:
+        self._fs = fs
+        self._log = log
+        self._knobs = knobs
+        self._crash = crash
+
+    def commit_group(self, group: list[Outcome]) -> None:
+        """Fills in each change's error; the others are durable. Leaves no temporary file behind.
+
+        Raises SyncFailed when the device is lost: then no change of the group may be acknowledged.
+        """
+        try:
+            self._write_contents(group)
+            self._sync_contents(group)
+            self._crash.reach("disk.contents_synced")
+            self._append_log(group)
+            self._crash.reach("disk.log_synced")
+            changed: dict[str, None] = {}  # a set in order of arrival
+            for outcome in _good(group):
+                self._give_name(outcome, changed)
+            self._crash.reach("disk.named")
+            for path in changed:
+                try:
+                    self._fs.sync_directory(path)
+                except OSError as error:
+                    raise SyncFailed(error, f"sync of directory {path or '.'}") from error
+            self._crash.reach("disk.directories_synced")
+        finally:
+            for outcome in group:
+                if outcome.file is not None:
+                    self._fs.discard(outcome.file)
+
+    def _write_contents(self, group: list[Outcome]) -> None:
+        left = room(self._fs, self._knobs)
+        for outcome in group:
+            change = outcome.change
+            try:
+                if isinstance(change.content, bytes):
+                    left -= len(change.content)
+                    if left < 0 and not change.urgent:
+                        left += len(change.content)
+                        outcome.error = NodeError(Code.NO_SPACE, "only the reserve is left")
+                        continue
+                    outcome.file = self._fs.create_temp()
+                    outcome.file.write(change.content)
+                else:
+                    outcome.file = change.content
+                for name, value in change.attributes.items():
+                    outcome.file.set_attribute(name, value)
+            except OSError as error:
+                outcome.error = node_error(error, "write")
+        for outcome in _good(group):
+            assert outcome.file is not None
+            outcome.file.start_sync()
+
+    def _sync_contents(self, group: list[Outcome]) -> None:
+        for outcome in _good(group):
+            assert outcome.file is not None
+            try:
+                outcome.file.sync()
+            except OSError as error:
+                if error.errno not in NO_SPACE_ERRNOS:
+                    raise SyncFailed(error, "sync of a file") from error
+                # Space promised by delayed allocation was not there: only this file is lost, and nobody ever saw it.
+                outcome.error = node_error(error, "sync")
+
+    def _append_log(self, group: list[Outcome]) -> None:
+        logged = [outcome for outcome in _good(group) if outcome.change.log is not None]
+        if not logged or self._log is None:
+            return
+        try:
+            self._log.append([outcome.change.log for outcome in logged if outcome.change.log is not None])
+        except OSError as error:
+            if error.errno not in NO_SPACE_ERRNOS:
+                raise SyncFailed(error, "sync of the log") from error
+            for outcome in logged:
+                outcome.error = node_error(error, "log")
+
+    def _give_name(self, outcome: Outcome, changed: dict[str, None]) -> None:
+        path = outcome.change.path
+        parent = path.rpartition("/")[0]
+        assert outcome.file is not None
+        try:
+            try:
+                self._fs.publish(outcome.file, path)
+            except FileNotFoundError:
+                changed.update(dict.fromkeys(self._fs.make_directory(parent)))
+                self._fs.publish(outcome.file, path)
+        except OSError as error:
+            outcome.error = node_error(error, "naming")
+            return
+        changed[parent] = None
+
+
+def _good(group: list[Outcome]) -> Iterator[Outcome]:
+    return (outcome for outcome in group if outcome.error is None)

@@ -1,0 +1,226 @@
+"""One real device: a committer thread that makes changes durable in groups, and a few reader threads.
+
+There is no timer: a group is what queued while the last one was flushed, so a lone write waits for nobody.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from objstore.model.errors import Code, NodeError
+from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
+from objstore.runtime.crashpoints import NoCrashPoints
+from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
+from objstore.runtime.knobs import Knobs
+from objstore.runtime.readers import ReaderPool
+
+T = TypeVar("T")
+logger = logging.getLogger("objstore.disk")
+
+
+@dataclass(slots=True)
+class DiskFigures:
+    """Counters since the start; written by one thread each, read by anyone."""
+
+    groups: int = 0
+    changes: int = 0
+    refused: int = 0
+    unlinked: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    outcome: Outcome
+    future: "asyncio.Future[None]"
+
+
+class RealDisk:
+    """Disk over a FileSystem. Used from one event loop; the threads start at once."""
+
+    def __init__(
+        self,
+        name: str,
+        fs: FileSystem,
+        *,
+        log_sink: LogSink | None = None,
+        knobs: Knobs | None = None,
+        crash: CrashPoints | None = None,
+    ) -> None:
+        self.name = name
+        self.figures = DiskFigures()
+        self._fs = fs
+        self._knobs = knobs or Knobs()
+        self._crash = crash or NoCrashPoints()
+        self._committer = Committer(fs, log_sink, self._knobs, self._crash)
+        self._failed: str | None = None
+        self._closing = False
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._queued = 0  # counted on the event loop only
+        self._unlinks: deque[str] = deque()  # the committer thread's own
+        self._closed: asyncio.Future[None] | None = None
+        self._readers = ReaderPool(f"read-{name}", self._knobs.reader_threads, self._knobs.reader_queue_calls_max)
+        threading.Thread(target=self._run, name=f"commit-{name}", daemon=True).start()
+
+    @property
+    def fs(self) -> FileSystem:
+        return self._fs
+
+    @property
+    def failed(self) -> str | None:
+        return self._failed
+
+    @property
+    def queued(self) -> int:
+        """Changes not acknowledged yet."""
+        return self._queued
+
+    async def commit(self, change: Change) -> None:
+        """As Disk.commit."""
+        error = self._refusal()
+        if error is not None:
+            self._discard(change)
+            raise error
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queued += 1
+        self._queue.put(_Entry(Outcome(change), future))
+        await future
+
+    def _refusal(self) -> NodeError | None:
+        if self._failed is not None:
+            return NodeError(Code.DEVICE_FAILED, self._failed)
+        if self._closing:
+            return NodeError(Code.DEVICE_FAILED, "the device is closed")
+        if self._queued >= self._knobs.commit_queue_changes_max:
+            return NodeError(Code.BUSY, "too many changes wait for the device")
+        return None
+
+    def _discard(self, change: Change) -> None:
+        self.figures.refused += 1
+        if not isinstance(change.content, bytes):
+            self._fs.discard(change.content)
+
+    def require_space(self, size: int) -> None:
+        """As Disk.require_space."""
+        try:
+            left = room(self._fs, self._knobs)
+        except OSError as error:
+            raise NodeError(Code.DEVICE_FAILED, f"statvfs: {error.strerror}") from error
+        if size > left:
+            raise NodeError(Code.NO_SPACE, "only the reserve is left")
+
+    async def run(self, fn: Callable[[], T]) -> T:
+        """As Disk.run."""
+        return await self._readers.run(fn)
+
+    def fail(self, reason: str) -> None:
+        """Refuse all writes from now on. The first reason stays."""
+        if self._failed is None:
+            self._failed = reason
+            logger.critical("device failed", extra={"device": self.name, "reason": reason})
+
+    async def close(self) -> None:
+        """As Disk.close. Returns when the committer has ended."""
+        if self._closed is None:
+            self._closing = True
+            self._closed = asyncio.get_running_loop().create_future()
+            self._readers.close()
+            self._queue.put(None)
+        await asyncio.shield(self._closed)
+
+    # --- the committer thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            entries, more = self._next_group()
+            if entries:
+                self._flush(entries)
+        while self._unlinks:
+            self._unlink_one()
+        closed = self._closed
+        if closed is not None:
+            _tell(closed.get_loop(), closed.set_result, None)
+
+    def _next_group(self) -> tuple[list[_Entry], bool]:
+        """Waits for at least one entry, unlinking what is left over meanwhile; False with it once the disk is closing."""
+        group: list[_Entry] = []
+        size = 0
+        while len(group) < self._knobs.group_changes_max and size < self._knobs.group_bytes_max:
+            try:
+                entry = self._queue.get(block=not group and not self._unlinks)
+            except queue.Empty:
+                if group:
+                    break
+                self._unlink_one()
+                continue
+            if entry is None:
+                return group, False
+            group.append(entry)
+            content = entry.outcome.change.content
+            size += len(content) if isinstance(content, bytes) else 0
+        return group, True
+
+    def _flush(self, entries: list[_Entry]) -> None:
+        outcomes = [entry.outcome for entry in entries]
+        try:
+            if self._failed is None:
+                self._committer.commit_group(outcomes)
+            else:
+                self._refuse(outcomes)
+        except SyncFailed as error:
+            self.fail(str(error))
+            self._refuse(outcomes)
+        except Exception as error:
+            # The thread must outlive a defect, and a defect here may have left anything: nothing is acknowledged any more.
+            logger.exception("committer failed", extra={"device": self.name})
+            self.fail(f"defect in the committer: {error!r}")
+            self._refuse(outcomes)
+        self.figures.groups += 1
+        self.figures.changes += len(entries)
+        _tell(entries[0].future.get_loop(), self._resolve, entries)
+        self._crash.reach("disk.acknowledged")
+        for outcome in outcomes:
+            if outcome.error is None:
+                self._unlinks.extend(outcome.change.unlink)
+        while len(self._unlinks) > self._knobs.unlink_backlog_max:
+            self._unlink_one()
+
+    def _refuse(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            outcome.error = NodeError(Code.DEVICE_FAILED, self._failed or "")
+            if outcome.file is None and not isinstance(outcome.change.content, bytes):
+                self._fs.discard(outcome.change.content)
+
+    def _resolve(self, entries: list[_Entry]) -> None:
+        """On the event loop: tell those who wait."""
+        self._queued -= len(entries)
+        for entry in entries:
+            if entry.future.done():
+                continue
+            error = entry.outcome.error
+            if error is None:
+                entry.future.set_result(None)
+            else:
+                self.figures.refused += 1
+                entry.future.set_exception(error)
+
+    def _unlink_one(self) -> None:
+        path = self._unlinks.popleft()
+        try:
+            self._fs.unlink(path)
+        except OSError as error:  # harmless: what it leaves is superseded, and removed by the next who sees it
+            logger.warning("unlink failed", extra={"device": self.name, "path": path, "error": str(error)})
+        else:
+            self.figures.unlinked += 1
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], argument: object) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, argument)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        logger.debug("event loop closed before the disk")
