@@ -1,0 +1,68 @@
+"""What a node says about itself, and refusals."""
+
+import msgspec
+
+from objstore.formats.messages.addressing import Message
+
+
+class NodeStatus(Message, frozen=True):
+    """What `objstore status` shows of one node. Reply: NodeReport."""
+
+
+class DeviceReport(msgspec.Struct, array_like=True, frozen=True):
+    device: str
+    state: str  # "ok", or one plain line why it is refused
+    bytes_total: int
+    bytes_free: int
+    pending_updates: int
+    quarantined: int
+
+
+class NodeReport(Message, frozen=True):
+    node: str
+    version: str
+    pid: int
+    started_s: float
+    devices: list[DeviceReport]
+    rings: dict[str, str]  # ring name -> first 12 hex digits of the md5 of the ring file
+
+
+class RunDaemon(Message, frozen=True):
+    """One pass of a daemon in the process that owns the devices. Reply: DaemonReport."""
+
+    name: str
+
+
+class DaemonReport(Message, frozen=True):
+    figures: dict[str, int]
+
+
+class ListQuarantine(Message, frozen=True):
+    device: str
+
+
+class QuarantineEntry(msgspec.Struct, array_like=True, frozen=True):
+    id: str
+    path: str  # where it was, relative to the device
+    reason: str
+    name: str  # "/a/c/o", "" when unreadable
+    time_s: float
+
+
+class QuarantineList(Message, frozen=True):
+    entries: list[QuarantineEntry]
+
+
+class RestoreQuarantine(Message, frozen=True):
+    """Put one quarantined file back where it was. Reply: Ready. Refused: not_found, corrupt (its checksums still fail)."""
+
+    device: str
+    id: str
+
+
+class Refused(Message, frozen=True):
+    """A refusal on the wire; callers see it as NodeError."""
+
+    code: str
+    text: str
+    timestamp: int = 0

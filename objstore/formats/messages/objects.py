@@ -1,0 +1,146 @@
+"""Messages between the proxy and object servers, and between object servers."""
+
+from objstore.formats.messages.addressing import IndexTarget, Message, Target
+from objstore.model.version import Version
+
+
+class PutObject(Message, frozen=True):
+    """Store a whole small object (body inline). Reply: Stored.
+
+    Refused: newer_exists, no_space, device_failed, too_far_ahead.
+    `pushed` (here and below): one replica completes another with what was accepted before, so data only competes with data;
+    a user's PUT or DELETE must also be later than the newest POST it replaces.
+    """
+
+    target: Target
+    hash: bytes
+    version: Version
+    body: bytes
+    index: IndexTarget | None
+    pushed: bool = False
+
+
+class OpenPut(Message, frozen=True):
+    """Open a stream that stores a large object. The server answers Ready or a refusal; the client sends chunks, then one or
+    more CommitPut, each answered by Stored or by a refusal (newer_exists: try a later timestamp). Closing without a commit
+    leaves nothing.
+    """
+
+    target: Target
+    hash: bytes
+    name: str
+    size: int  # bytes to come, -1 when unknown; reserves space
+
+
+class Ready(Message, frozen=True):
+    """Go on: the stream is open."""
+
+
+class CommitPut(Message, frozen=True):
+    """The end of an OpenPut stream: make what was sent the object's newest version."""
+
+    version: Version
+    index: IndexTarget | None
+    pushed: bool = False
+
+
+class PostObject(Message, frozen=True):
+    """Replace headers and user metadata of an object. Reply: Stored. Refused: not_found, newer_exists."""
+
+    target: Target
+    hash: bytes
+    name: str
+    timestamp: int
+    headers: dict[str, str]
+    user: dict[str, str]
+    content_type: str | None
+    index: IndexTarget | None
+    type_timestamp: int = 0  # when `content_type` was set, if not by this very POST
+    pushed: bool = False
+
+
+class DeleteObject(Message, frozen=True):
+    """Write a tombstone. Reply: Stored with `existed`. A tombstone is written even where nothing was."""
+
+    target: Target
+    hash: bytes
+    name: str
+    timestamp: int
+    index: IndexTarget | None
+    pushed: bool = False
+
+
+class Stored(Message, frozen=True):
+    """The change is on stable storage on this device."""
+
+    indexed: bool  # the row is durable at this replica's container server too; else a pending update is durable here
+    existed: bool = True
+
+
+class GetObject(Message, frozen=True):
+    """Read an object's newest version here. Reply: ObjectReply, or not_found with the tombstone's timestamp.
+
+    `start` < 0 asks for the last `-start` bytes; `length` -1 for all that follows. The body comes inline when what is asked
+    for is at most `inline_max` bytes; else `body` is None and the caller reads it by ReadObject. inline_max -1: metadata only.
+    """
+
+    target: Target
+    hash: bytes
+    name: str
+    inline_max: int = -1
+    start: int = 0
+    length: int = -1
+
+
+class ObjectReply(Message, frozen=True):
+    """`body` holds exactly the bytes asked for, their checksums verified, or None."""
+
+    version: Version
+    body: bytes | None = None
+
+
+class ReadObject(Message, frozen=True):
+    """Open a stream of the bytes [start, start+length) of exactly the version `timestamp`; the server answers Ready, then
+    chunks, each verified before it leaves, then End. Refused: not_found (that version is gone), corrupt.
+    """
+
+    target: Target
+    hash: bytes
+    timestamp: int
+    start: int
+    length: int
+
+
+class End(Message, frozen=True):
+    """The last message of a ReadObject stream: every chunk was sent."""
+
+
+class StatObject(Message, frozen=True):
+    """All that a device holds of one object, tombstones included, for `locate` and for completion. Reply: ObjectFiles."""
+
+    target: Target
+    hash: bytes
+    name: str
+
+
+class ObjectFiles(Message, frozen=True):
+    version: Version | None
+    files: list[str]  # paths relative to the device
+
+
+class PushObject(Message, frozen=True):
+    """Copy this device's newest version (data, metadata or tombstone) to another node's device. Reply: Pushed."""
+
+    target: Target
+    hash: bytes
+    name: str
+    to_ip: str
+    to_port: int
+    to: Target
+    index: IndexTarget | None
+
+
+class Pushed(Message, frozen=True):
+    """The other device holds this version, or a newer one, durably."""
+
+    timestamp: int
