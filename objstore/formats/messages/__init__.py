@@ -62,6 +62,7 @@ REGISTRY: dict[str, type[Message]] = {
 }  # fmt: skip
 
 __all__ = [
+    
     "REGISTRY",
     "Address",
     "CommitPut",
@@ -107,4 +108,5 @@ __all__ = [
     "TableWritten",
     "Target",
     "WriteTable",
+,
 ]
