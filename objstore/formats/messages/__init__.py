@@ -62,7 +62,6 @@ REGISTRY: dict[str, type[Message]] = {
 }  # fmt: skip
 
 __all__ = [
-    
     "REGISTRY",
     "Address",
     "CommitPut",
@@ -108,5 +107,4 @@ __all__ = [
     "TableWritten",
     "Target",
     "WriteTable",
-,
 ]
