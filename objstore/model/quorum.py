@@ -1,0 +1,154 @@
+"""Quorum decisions without I/O: they take what replicas answered and say what to do next.
+
+A write needs a majority W = floor(n/2) + 1 of the primaries; a read consults R = n - W + 1 of them, so that any read meets any
+acknowledged write in at least one replica.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+def majority(replicas: int) -> int:
+    """Replicas that must hold a change before it is acknowledged."""
+    return replicas // 2 + 1
+
+
+def read_count(replicas: int) -> int:
+    """Replicas that must answer before a read may believe what it sees."""
+    return replicas - majority(replicas) + 1
+
+
+class Write(Enum):
+    """What to do about a write."""
+
+    WAIT = auto()
+    DONE = auto()
+    """A majority holds it durably."""
+    RETRY = auto()
+    """No majority can take this timestamp, but one may take a later one: see `newer`."""
+    FAILED = auto()
+
+
+class WriteQuorum:
+    """One attempt of a write at one timestamp over `replicas` primaries.
+
+    Every primary ends in exactly one of stored, newer, refused or failed. `newer` is the newest timestamp met.
+    """
+
+    __slots__ = ("_open", "absent", "failed_count", "needed", "newer", "newer_count", "stored_count")
+
+    def __init__(self, replicas: int, needed: int | None = None) -> None:
+        self.needed = majority(replicas) if needed is None else needed
+        self._open = replicas
+        self.stored_count = 0
+        self.newer_count = 0
+        self.failed_count = 0
+        self.absent = 0
+        self.newer = 0
+
+    def stored(self) -> None:
+        self._open -= 1
+        self.stored_count += 1
+
+    def newer_exists(self, timestamp: int) -> None:
+        self._open -= 1
+        self.newer_count += 1
+        self.newer = max(self.newer, timestamp)
+
+    def not_found(self) -> None:
+        """It lacks what the write builds on."""
+        self._open -= 1
+        self.absent += 1
+
+    def failed(self) -> None:
+        self._open -= 1
+        self.failed_count += 1
+
+    @property
+    def open(self) -> int:
+        """Primaries that have not ended yet."""
+        return self._open
+
+    def decide(self) -> Write:
+        if self.stored_count >= self.needed:
+            return Write.DONE
+        if self.stored_count + self._open >= self.needed:
+            return Write.WAIT
+        if self.newer and self.stored_count + self._open + self.newer_count >= self.needed:
+            return Write.RETRY
+        return Write.FAILED
+
+
+class Read(Enum):
+    """What to do about a read."""
+
+    ASK = auto()
+    """Ask one more primary."""
+    WAIT = auto()
+    DONE = auto()
+    """`newest` is what the object is."""
+    COMPLETE = auto()
+    """As DONE, once `lacking` hold it too: so few hold it that a later read might miss it."""
+    UNAVAILABLE = auto()
+
+
+NOTHING = (0, 0)
+"""The order of an object that a replica never heard of."""
+
+
+@dataclass(slots=True)
+class ReadQuorum:
+    """A read over `replicas` primaries, which are asked by index. An order is (timestamp, meta timestamp) of a version or of a
+    tombstone, NOTHING when the replica has neither.
+
+    At first as many are asked as a write needs, so that a healthy read also sees that a majority holds what it found.
+    """
+
+    replicas: int
+    asked_count: int = 0
+    orders: dict[int, tuple[int, int]] = field(default_factory=dict)
+    failures: set[int] = field(default_factory=set)
+    newest: tuple[int, int] = NOTHING
+
+    def asked(self) -> None:
+        self.asked_count += 1
+
+    def answered(self, index: int, order: tuple[int, int]) -> None:
+        """A later answer of the same replica replaces the earlier one."""
+        self.failures.discard(index)
+        self.orders[index] = order
+        self.newest = max(self.newest, order)
+
+    def failed(self, index: int) -> None:
+        """A replica that answered before keeps its answer: what failed is a second question to it."""
+        if index not in self.orders:
+            self.failures.add(index)
+
+    @property
+    def holders(self) -> list[int]:
+        """Who holds the newest."""
+        return [index for index, order in self.orders.items() if order == self.newest]
+
+    @property
+    def lacking(self) -> list[int]:
+        """Who answered with something older."""
+        return [index for index, order in self.orders.items() if order != self.newest]
+
+    def decide(self) -> Read:
+        wanted = majority(self.replicas)
+        answers = len(self.orders)
+        pending = self.asked_count - answers - len(self.failures)
+        may_ask = self.asked_count < self.replicas
+        if answers < wanted:
+            if answers + pending < wanted and may_ask:
+                return Read.ASK
+            if pending:
+                return Read.WAIT
+            if answers < read_count(self.replicas):
+                return Read.UNAVAILABLE
+            return Read.DONE  # an even number of replicas with half of them down: nobody is left to complete it on
+        if self.newest == NOTHING or len(self.holders) >= wanted:
+            return Read.DONE
+        if may_ask:
+            return Read.ASK
+        return Read.WAIT if pending else Read.COMPLETE
