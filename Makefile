@@ -1,0 +1,52 @@
+# objstore: `make run` starts a cluster, `make test` runs everything, `make check` is what to run before a commit.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PARALLEL ?= 2
+SUITES := $(wildcard tests/unit tests/contract)
+SERIAL := $(wildcard tests/cluster)
+
+.PHONY: help install run test check fmt bench conformance-swift clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
+
+install: $(STAMP)  ## make .venv with all that running and testing need
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "objstore needs Python 3.11 or newer, and none was found: install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: apt install python3-venv)" >&2; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $@
+
+run: install  ## start the development cluster in the foreground; Ctrl-C stops it
+	@exec bin/objstore dev
+
+test: install  ## the whole suite
+	$(PY) -m pytest -n $(PARALLEL) $(SUITES) tests/test_tidy.py tests/test_docs.py
+	$(if $(SERIAL),$(PY) -m pytest $(SERIAL))
+
+check: install  ## format, lint, types, tidy, documents, unit tests
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest -n $(PARALLEL) tests/unit tests/test_tidy.py tests/test_docs.py
+
+fmt: install  ## format and sort imports
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench: install  ## measure CPU per request, throughput and memory of a development cluster
+	$(PY) -m bench.main
+
+conformance-swift: install  ## OpenStack Swift's own functional tests against a development cluster
+	$(PY) tests/conformance/swift_functional.py
+
+clean:  ## remove the environment and all caches; data directories stay
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,190 @@
+"""Which processes should run, and what to do when one of them becomes ready or ends: the decisions of the supervisor, free of
+system calls. Times are monotonic seconds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+BACKOFF_MIN_S = 0.1
+BACKOFF_MAX_S = 10.0
+STABLE_AFTER_S = 30.0
+KILL_MARGIN_S = 5.0
+
+Kind = Literal["public", "storage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One process to keep running. `slot` tells siblings apart; `bank` is added to it on every second reload, so that a new
+    worker and the old one it replaces, which run side by side for a while, never share a slot (timestamps depend on it).
+    """
+
+    name: str
+    kind: Kind
+    config: str
+    slot: int = 0
+    bank: int = 0
+    ports: tuple[int, ...] = ()
+    drain_timeout_s: float = 30.0
+
+
+class State(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    WAITING = "waiting"
+    """It ended and is started again at `start_at`."""
+    GONE = "gone"
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One place in the plan and the process that fills it now."""
+
+    spec: Spec
+    state: State = State.WAITING
+    start_at: float = 0.0
+    started_at: float = 0.0
+    kill_at: float = 0.0
+    failures: int = 0
+    generation: int = 0
+    successor: "Child | None" = None
+
+    @property
+    def slot(self) -> int:
+        return self.spec.slot + (self.generation % 2) * self.spec.bank
+
+
+@dataclass(slots=True)
+class Actions:
+    """What the supervisor has to do now."""
+
+    start: list[Child] = field(default_factory=list)
+    terminate: list[Child] = field(default_factory=list)
+    kill: list[Child] = field(default_factory=list)
+
+
+class Plan:
+    """All children of one supervisor."""
+
+    def __init__(self, specs: Iterable[Spec]) -> None:
+        self.children = [Child(spec) for spec in specs]
+        self.stopping = False
+        self.failed: str | None = None
+        self.was_ready = False
+        self._reload: list[Child] = []
+        self._reload_again = False
+
+    @property
+    def finished(self) -> bool:
+        return self.stopping and not self.children
+
+    @property
+    def reloading(self) -> bool:
+        """Whether a reload is under way: children wait for their turn, are being replaced, or have not ended yet."""
+        return bool(self._reload) or any(child.successor or child.state is State.STOPPING for child in self.children)
+
+    def next_deadline(self) -> float | None:
+        """When `due` has something to do, if nothing happens before."""
+        times = [child.start_at for child in self.children if child.state is State.WAITING and not self.stopping]
+        times += [child.kill_at for child in self.children if child.state is State.STOPPING]
+        return min(times, default=None)
+
+    def due(self, now: float) -> Actions:
+        """What is to be done at this moment. Call after every event, and at `next_deadline`."""
+        actions = Actions()
+        self._advance_reload(actions, now)
+        for child in list(self.children):
+            if child.state is State.WAITING and not self.stopping and child.start_at <= now:
+                child.state, child.started_at = State.STARTING, now
+                actions.start.append(child)
+            elif child.state is State.STOPPING and child.kill_at <= now:
+                child.kill_at = now + KILL_MARGIN_S
+                actions.kill.append(child)
+        if self.stopping:
+            self._advance_stop(actions, now)
+        return actions
+
+    def ready(self, child: Child) -> None:
+        """The child says that it serves."""
+        if child.state is State.STARTING:
+            child.state = State.READY
+        if all(one.state is State.READY for one in self.children):
+            self.was_ready = True
+
+    def ended(self, child: Child, now: float) -> None:
+        """The child's process is gone."""
+        if child.state is State.STOPPING and child.successor is None and child not in self._reload:
+            child.state = State.GONE
+            self.children.remove(child)
+            return
+        if not self.was_ready and not self.stopping:
+            self.failed = f"{child.spec.name} could not start"
+            self.stop()
+        if self.stopping:
+            child.state = State.GONE
+            self.children.remove(child)
+            return
+        if child.state is State.STOPPING:  # a storage process on its reload turn: at once again
+            self._reload.remove(child)
+            child.failures, child.start_at, child.state = 0, now, State.WAITING
+            return
+        stable = child.state is State.READY and now - child.started_at >= STABLE_AFTER_S
+        child.failures = 1 if stable else child.failures + 1
+        child.start_at = now + min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** (child.failures - 1))
+        child.state = State.WAITING
+
+    def reload(self) -> None:
+        """Replace every process: public ones start their successor first, storage ones restart one after another."""
+        if self.stopping:
+            return
+        if self.reloading:
+            self._reload_again = True
+            return
+        self._reload = sorted(self.children, key=lambda child: child.spec.kind == "storage")
+
+    def stop(self) -> None:
+        """End everything: first those that answer clients, then those that hold data. Called again: do not wait any longer."""
+        if self.stopping:
+            for child in self.children:
+                child.kill_at = 0.0
+        self.stopping = True
+        self._reload.clear()
+        for child in [child for child in self.children if child.state is State.WAITING]:
+            self.children.remove(child)
+        for child in self.children:
+            child.successor = None
+
+    def _advance_stop(self, actions: Actions, now: float) -> None:
+        public = [child for child in self.children if child.spec.kind == "public"]
+        for child in public or self.children:
+            if child.state is not State.STOPPING:
+                self._terminate(child, actions, now)
+
+    def _advance_reload(self, actions: Actions, now: float) -> None:
+        if self.stopping:
+            return
+        for child in list(self.children):
+            if child.successor is not None and child.successor.state is State.READY:
+                child.successor = None
+                if child.state is State.WAITING:
+                    self.children.remove(child)
+                else:
+                    self._terminate(child, actions, now)
+        for child in [child for child in self._reload if child.spec.kind == "public"]:
+            self._reload.remove(child)
+            successor = Child(child.spec, start_at=now, generation=child.generation + 1)
+            child.successor = successor
+            self.children.append(successor)
+        if self._reload and all(child.state is State.READY for child in self.children):
+            self._terminate(self._reload[0], actions, now)
+        if self._reload_again and not self.reloading:
+            self._reload_again = False
+            self.reload()
+
+    def _terminate(self, child: Child, actions: Actions, now: float) -> None:
+        child.state = State.STOPPING
+        child.kill_at = now + child.spec.drain_timeout_s + KILL_MARGIN_S
+        actions.terminate.append(child)

@@ -1,0 +1,1 @@
+"""What the operator commands do; `objstore.app.cli` parses their arguments."""

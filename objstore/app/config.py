@@ -1,0 +1,158 @@
+"""The configuration: one frozen typed tree. Every key, its default and its meaning stand here; `conf/objstore.toml` shows the
+same to operators and a test keeps the two equal. Reading files is `configfile`'s part.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["proxy", "auth", "account", "container", "object", "daemons"]
+PUBLIC_ROLES: frozenset[Role] = frozenset(("proxy", "auth"))
+STORAGE_ROLES: frozenset[Role] = frozenset(("account", "container", "object", "daemons"))
+ALL_ROLES: tuple[Role, ...] = ("proxy", "auth", "account", "container", "object", "daemons")
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file. Keys named in PATHS are taken relative to the file, and `${NAME}` in them is expanded."""
+
+
+class Cluster(Section, frozen=True):
+    """What all nodes of one cluster share."""
+
+    name: str = "objstore"
+    secret: str = ""
+    secret_file: str = "secret"  # noqa: S105 - a file name
+    hash_prefix: str = ""
+    hash_suffix: str = ""
+    rings_dir: str = "rings"
+
+
+class Node(Section, frozen=True):
+    """This node."""
+
+    name: str = "node1"
+    ip: str = "127.0.0.1"
+    roles: tuple[Role, ...] = ALL_ROLES
+    ports: tuple[int, ...] = ()
+    devices_root: str = "devices"
+    state_dir: str = "state"
+    clock_identity: int = -1
+
+
+class Proxy(Section, frozen=True):
+    """The public listener, of the roles proxy and auth alike."""
+
+    bind: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 0
+    tls_cert: str = ""
+    tls_key: str = ""
+    domain: str = ""
+    node_timeout_s: float = 10.0
+    connect_timeout_s: float = 1.0
+    client_timeout_s: float = 60.0
+    drain_timeout_s: float = 30.0
+
+
+class User(Section, frozen=True):
+    """One user of the built-in authentication."""
+
+    account: str
+    user: str
+    key: str
+    groups: tuple[str, ...] = ()
+
+
+class Auth(Section, frozen=True):
+    """Who may come in."""
+
+    development: bool = False
+    token_life_s: int = 86_400
+    storage_url: str = ""
+    users: tuple[User, ...] = ()
+
+
+class Limits(Section, frozen=True):
+    """What a client may send. Swift's figures; `/info` shows them."""
+
+    object_bytes_max: int = 5_368_709_122
+    account_listing_max: int = 10_000
+    container_listing_max: int = 10_000
+    meta_count_max: int = 90
+    meta_name_bytes_max: int = 128
+    meta_value_bytes_max: int = 256
+    meta_total_bytes_max: int = 4_096
+    header_bytes_max: int = 8_192
+
+
+class Storage(Section, frozen=True):
+    """The devices of this node."""
+
+    reserve_bytes: int = 67_108_864
+    threads_per_device: int = 4
+    index_timeout_s: float = 1.0
+
+
+class Daemons(Section, frozen=True):
+    """Background jobs: how often a pass starts."""
+
+    object_updater_interval_s: float = 10.0
+    container_updater_interval_s: float = 1.0
+
+
+class Log(Section, frozen=True):
+    """One line per event, on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    access: bool = True
+
+
+class Metrics(Section, frozen=True):
+    """Who may read /metrics from another host than this one."""
+
+    token: str = ""
+
+
+class Config(Section, frozen=True):
+    """One node's whole configuration."""
+
+    cluster: Cluster = Cluster()
+    node: Node = Node()
+    proxy: Proxy = Proxy()
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    storage: Storage = Storage()
+    daemons: Daemons = Daemons()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+
+    @property
+    def is_public(self) -> bool:
+        """Whether this node answers clients."""
+        return any(role in PUBLIC_ROLES for role in self.node.roles)
+
+    @property
+    def is_storage(self) -> bool:
+        """Whether this node owns devices."""
+        return any(role in STORAGE_ROLES for role in self.node.roles)
+
+
+PATHS = (
+    ("cluster", "secret_file"),
+    ("cluster", "rings_dir"),
+    ("node", "devices_root"),
+    ("node", "state_dir"),
+    ("proxy", "tls_cert"),
+    ("proxy", "tls_key"),
+)
+
+DEVELOPMENT_USERS = (
+    User(account="test", user="tester", key="testing", groups=(".admin",)),
+    User(account="test", user="tester2", key="testing2", groups=(".admin",)),
+    User(account="test", user="tester3", key="testing3"),
+    User(account="test2", user="tester2", key="testing2", groups=(".admin",)),
+    User(account="test5", user="tester5", key="testing5", groups=("service",)),
+    User(account="admin", user="admin", key="admin", groups=(".admin", ".reseller_admin")),
+)
+"""The well-known users of tempauth's documentation; only with `auth.development`, and only on a loopback address."""

@@ -1,0 +1,102 @@
+"""The log: one line per event on standard output, `time level part txn key=value ...`, or the same as JSON.
+
+Values that hold anything but plain printable text are quoted, so that no name, path or header can forge a line or move a
+terminal's cursor (security test S30). Keys that name a secret never reach the line (S29).
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Any
+
+from objstore.app.config import Log
+
+ROOT = "objstore"
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_SECRET = re.compile(r"secret|token|password|passwd|signature|authorization|credential|(^|_)key$|cookie", re.IGNORECASE)
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+"""Printable ASCII without space, quote, equals sign and backslash."""
+HIDDEN = "***"
+VALUE_CHARS_MAX = 2048
+
+
+def quote(value: object) -> str:
+    """A value as it stands in a text line: bare where nothing can be misread, else as a JSON string of ASCII characters."""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if len(text) > VALUE_CHARS_MAX:
+        text = text[:VALUE_CHARS_MAX] + "..."
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What the event carries beside its words: the `extra` keys, secrets hidden, and the error."""
+    found = {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
+    for key in found:
+        if _SECRET.search(key):
+            found[key] = HIDDEN
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        found["error"] = f"{type(error).__name__}: {error}"
+        if record.levelno >= logging.ERROR:
+            found["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return found
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.123Z info object stored txn=tx1 partition=7`"""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self.process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        part = record.name.removeprefix(ROOT + ".")
+        words = [_stamp(record), record.levelname.lower(), self.process, part, _words(record)]
+        words += [f"{key}={quote(value)}" for key, value in fields_of(record).items()]
+        return " ".join(words)
+
+
+class JsonFormatter(logging.Formatter):
+    """The same event as one JSON object."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self.process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {
+            "time": _stamp(record),
+            "level": record.levelname.lower(),
+            "process": self.process,
+            "part": record.name.removeprefix(ROOT + "."),
+            "event": record.getMessage(),
+        }
+        return json.dumps(event | {key: _plain(value) for key, value in fields_of(record).items()})
+
+
+def _words(record: logging.LogRecord) -> str:
+    """The event's words; they may hold a name that a client chose, so control characters are escaped here too."""
+    text = record.getMessage()
+    return text if text.isascii() and text.isprintable() else json.dumps(text)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)[:VALUE_CHARS_MAX]
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    """UTC with milliseconds (RFC 3339)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+
+
+def start_logging(config: Log, process: str) -> None:
+    """Send all events of this process to standard output. `process` names it in every line."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(process) if config.format == "json" else TextFormatter(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT).setLevel(config.level.upper())
+    logging.captureWarnings(True)

@@ -1,0 +1,186 @@
+"""The supervisor: keeps a set of processes running.
+
+It stays lean (no event loop library, nothing of the store), holds the public listening socket, and passes signals on. Each child
+is connected to it by a socket pair: the child says `ready` on it, and takes its closing as the order to end, so that nothing
+survives a supervisor that was killed.
+
+SIGTERM, SIGINT: clients' requests under way are finished (bounded), then all ends. SIGHUP: every process is replaced, workers
+without losing a connection, storage processes one after another.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from objstore.app.children import Child, Plan, Spec
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+POLL_MAX_S = 1.0
+
+Announce = Callable[[str, Child], None]
+"""Called with "started", "ready", "ended" and the child."""
+
+
+@dataclass(slots=True)
+class Running:
+    """The live process of one child."""
+
+    child: Child
+    process: "subprocess.Popen[bytes]"
+    control: socket.socket
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs `specs` until a signal ends it.
+
+    `listener`: the bound public socket, inherited by public children. `hup_stops`: take SIGHUP as the end of the terminal.
+    """
+
+    specs: Iterable[Spec]
+    listener: socket.socket | None = None
+    announce: Announce = lambda _event, _child: None
+    on_ready: Callable[[], None] = lambda: None
+    hup_stops: bool = False
+    plan: Plan = field(init=False)
+    _running: dict[int, Running] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plan = Plan(self.specs)
+
+    def run(self) -> int:
+        """Blocks until all children have ended. Returns the exit code: 0 after a signal, 1 when a child could not start."""
+        with contextlib.ExitStack() as stack:
+            selector = stack.enter_context(selectors.DefaultSelector())
+            wake = stack.enter_context(_signal_socket())
+            selector.register(wake, selectors.EVENT_READ, None)
+            was_ready = False
+            while not self.plan.finished:
+                self._act(selector)
+                if self.plan.was_ready and not was_ready:
+                    was_ready = True
+                    self.on_ready()
+                for key, _ in selector.select(self._wait_s()):
+                    if key.data is None:
+                        self._on_signals(wake.recv(4096))
+                    else:
+                        self._on_control(key.data, selector)
+                self._reap(selector)
+        return 1 if self.plan.failed else 0
+
+    def _wait_s(self) -> float:
+        deadline = self.plan.next_deadline()
+        return POLL_MAX_S if deadline is None else min(POLL_MAX_S, max(0.0, deadline - time.monotonic()))
+
+    def _on_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == signal.SIGHUP and not self.hup_stops:
+                self.plan.reload()
+            elif number != signal.SIGCHLD:
+                self.plan.stop()
+
+    def _on_control(self, running: Running, selector: selectors.BaseSelector) -> None:
+        try:
+            data = running.control.recv(64)
+        except OSError:
+            data = b""
+        if not data:
+            selector.unregister(running.control)
+        elif data.startswith(b"ready"):
+            self.plan.ready(running.child)
+            self.announce("ready", running.child)
+
+    def _reap(self, selector: selectors.BaseSelector) -> None:
+        for pid, running in list(self._running.items()):
+            if running.process.poll() is None:
+                continue
+            del self._running[pid]
+            with contextlib.suppress(KeyError):
+                selector.unregister(running.control)
+            running.control.close()
+            self.announce("ended", running.child)
+            self.plan.ended(running.child, time.monotonic())
+
+    def _act(self, selector: selectors.BaseSelector) -> None:
+        actions = self.plan.due(time.monotonic())
+        for child in actions.start:
+            running = self._start(child)
+            self._running[running.process.pid] = running
+            selector.register(running.control, selectors.EVENT_READ, running)
+            self.announce("started", child)
+        for children, number in ((actions.terminate, signal.SIGTERM), (actions.kill, signal.SIGKILL)):
+            for running in [one for one in self._running.values() if one.child in children]:
+                running.process.send_signal(number)
+
+    def _start(self, child: Child) -> Running:
+        ours, theirs = socket.socketpair()
+        spec = child.spec
+        command = [sys.executable, "-P", "-m", "objstore.app.process", spec.kind, "--config", spec.config, "--name", spec.name]
+        command += ["--slot", str(child.slot), "--control-fd", str(theirs.fileno())]
+        if spec.ports:
+            command += ["--ports", ",".join(map(str, spec.ports))]
+        fds = [theirs.fileno()]
+        if spec.kind == "public" and self.listener is not None:
+            command += ["--listen-fd", str(self.listener.fileno())]
+            fds.append(self.listener.fileno())
+        with theirs:
+            # A process group of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                command, stdin=subprocess.DEVNULL, pass_fds=fds, process_group=0, env=_environment()
+            )
+        return Running(child, process, ours)
+
+
+def bind_public(host: str, port: int, backlog: int = 1024) -> socket.socket:
+    """The public listening socket. Raises OSError with one plain line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        if error.errno == 98:
+            raise OSError(
+                error.errno, f"port {port} of {host} is in use: stop what listens there, or choose another port"
+            ) from None
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _environment() -> dict[str, str]:
+    """The children find the code where this process found it."""
+    import objstore
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(objstore.__file__)))
+    inherited = os.environ.get("PYTHONPATH", "")
+    paths = [root, *(path for path in inherited.split(os.pathsep) if path and path != root)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+class _signal_socket:  # noqa: N801 - a context manager
+    """Signals arrive as bytes on the socket that this context gives; handlers are put back at the end."""
+
+    def __enter__(self) -> socket.socket:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+        self._old = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        self._old_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        return self._read
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._old_fd)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        self._read.close()
+        self._write.close()
