@@ -54,7 +54,8 @@ class RingBuilder:
 
     A partition of which a replica moved is left alone for `min_part_hours`. `version` rises with every change that a ring file
     would show. `devices` is indexed by device id, None where a device was removed; `removed` are the ids that the next rebalance
-    takes away. `rows` is empty before the first rebalance; after it, per replica, the device id by partition.
+    takes away; `changed` says that it has something to do. `rows` is empty before the first rebalance; after it, per replica,
+    the device id by partition.
     `moved_at_s[partition]` is when a replica of it last moved, in seconds of Unix time, 0 for never.
     """
 
@@ -68,6 +69,7 @@ class RingBuilder:
         self.version = 0
         self.devices: list[Device | None] = []
         self.removed: set[int] = set()
+        self.changed = False
         self.rows: list[array[int]] = []
         self.moved_at_s: array[int] = array(TIME_TYPECODE)
         self.rebalanced_at_s = 0
@@ -119,6 +121,7 @@ class RingBuilder:
         if id_ == len(self.devices):
             self.devices.append(None)
         self.devices[id_] = new
+        self.changed = True
         self.version += 1
         return new
 
@@ -132,6 +135,7 @@ class RingBuilder:
             raise BuilderError(f"device {device_id} is marked for removal, so its weight stays 0")
         self._refuse_twin(new)
         self.devices[device_id] = new
+        self.changed |= not {"weight", "region", "zone", "ip"}.isdisjoint(changes)
         self.version += 1
         return new
 
@@ -140,18 +144,21 @@ class RingBuilder:
         device = replace(self._device(device_id), weight=0.0)
         self.devices[device_id] = device
         self.removed.add(device_id)
+        self.changed = True
         self.version += 1
         return device
 
     def set_replicas(self, replicas: float) -> None:
         """Takes effect at the next rebalance. Raises BuilderError."""
         self.replicas = _checked_replicas(replicas)
+        self.changed = True
 
     def set_overload(self, overload: float) -> None:
         """How far above its share by weight a device may go for the sake of dispersion: 0.1 is 10 %. Raises BuilderError."""
         if not isfinite(overload) or overload < 0:
             raise BuilderError("overload must be a number, 0 or more")
         self.overload = overload
+        self.changed = True
 
     def set_min_part_hours(self, hours: int) -> None:
         """Raises BuilderError."""
@@ -202,8 +209,6 @@ class RingBuilder:
         """Raises BuilderError with the first fault: a partition without device, twice on a device, or on one that is unknown."""
         if not self.rows:
             raise BuilderError("no partition is assigned yet; rebalance first")
-        if sum(map(len, self.rows)) != self.slot_count:
-            raise BuilderError("the replica count has changed; rebalance first")
         for partition in range(self.partition_count):
             ids = [row[partition] for row in self.rows if partition < len(row)]
             if any(id_ >= len(self.devices) or self.devices[id_] is None for id_ in ids):
@@ -269,6 +274,7 @@ class RingBuilder:
         for device_id in self.removed:
             self.devices[device_id] = None
         self.removed = set()
+        self.changed = False
         self.rows = rows
         self.rebalanced_at_s = int(now_s) if assigned else self.rebalanced_at_s
         self.version += 1 if changed else 0
