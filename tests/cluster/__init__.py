@@ -1,0 +1,1 @@
+"""Whole-cluster tests: real processes, sockets and files."""
