@@ -1,0 +1,35 @@
+"""Typed messages to and from their bytes: msgpack arrays, the class named beside them."""
+
+import msgspec
+
+from objstore.formats.messages import REGISTRY, Message
+from objstore.rpc.frames import ProtocolError
+
+
+class Codec:
+    """Encoders and decoders, made once per type and kept. For one event loop."""
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._names: dict[type[Message], bytes] = {cls: name.encode() for name, cls in REGISTRY.items()}
+        self._decoders: dict[bytes, msgspec.msgpack.Decoder[Message]] = {}
+
+    def name(self, message: Message) -> bytes:
+        """The name of its class on the wire. Raises KeyError for a class not in the registry."""
+        return self._names[type(message)]
+
+    def encode(self, message: Message) -> bytes:
+        return self._encoder.encode(message)
+
+    def decode(self, name: bytes, body: bytes | memoryview) -> Message:
+        """Raises ProtocolError for a name this version does not know, and for bytes that are not such a message."""
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            cls = REGISTRY.get(name.decode(errors="replace"))
+            if cls is None:
+                raise ProtocolError(f"unknown message {name[:64]!r}")
+            decoder = self._decoders[name] = msgspec.msgpack.Decoder(cls)
+        try:
+            return decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"not a {name.decode()}: {error}") from error

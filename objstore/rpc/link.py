@@ -1,0 +1,272 @@
+"""One authenticated connection on a socket: handshake, then packets, both ways. What the packets mean is the business of the
+conversation on it: calls (`connection.py`) or a stream (`exchange.py`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from objstore.rpc.counters import RpcCounters
+from objstore.rpc.frames import Event, PacketReader, PacketWriter, ProtocolError
+from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
+from objstore.rpc.interface import PeerTimeout, PeerUnavailable
+from objstore.runtime.knobs import Knobs
+from objstore.runtime.net import tune
+
+HANDSHAKE_READ_BYTES = 4096
+logger = logging.getLogger("objstore.rpc")
+
+
+class Conversation(Protocol):
+    """Called by the link, on the event loop, never re-entered by what it sends."""
+
+    def event_received(self, event: Event) -> None:
+        """A frame's body is good only until this returns. Raises ProtocolError to end the connection."""
+
+    def link_lost(self, reason: str) -> None:
+        """Once, at the end; nothing follows."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """The asyncio side. `authenticated` is called once the handshake is over, and returns the conversation."""
+
+    def __init__(
+        self,
+        handshake: ClientHandshake | ServerHandshake,
+        authenticated: Callable[["Link", Session], Conversation],
+        ended: Callable[["Link", str, bool], None],
+        knobs: Knobs,
+        counters: RpcCounters,
+    ) -> None:
+        """`ended(link, reason, refused)`: refused when the handshake failed for what the other side is or knows."""
+        self._handshake = handshake
+        self._authenticated = authenticated
+        self._ended = ended
+        self._knobs = knobs
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._greeting = memoryview(bytearray(HANDSHAKE_READ_BYTES))
+        self._reader: PacketReader | None = None
+        self._writer: PacketWriter | None = None
+        self._conversation: Conversation | None = None
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._flush_scheduled = False
+        self._paused = False
+        self._drained: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
+        self._rejected = False
+        self._reason = ""
+        self.lost = False
+        self.remote = "?"
+        self.node = "?"
+
+    # --- asyncio's side ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._knobs.write_buffer_bytes_max)
+        self.remote = _text(transport.get_extra_info("peername"))
+        tune(transport)
+        self._counters.connections += 1
+        self._counters.connections_made += 1
+        self._timer = self._loop.call_later(self._knobs.handshake_timeout_s, self._handshake_late)
+        if self._rejected:
+            logger.warning("connection refused", extra={"peer": self.remote, "error": self._reason})
+            self._transport.abort()
+        elif isinstance(self._handshake, ClientHandshake):
+            self._transport.write(self._handshake.hello())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        return self._greeting if self._reader is None else self._reader.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        # uvloop closes a connection without a word when this raises: nothing may pass.
+        try:
+            if self._reader is None:
+                self._greet(bytes(self._greeting[:nbytes]))
+            else:
+                self._counters.bytes_in += nbytes
+                self._deliver(self._reader.received(nbytes))
+        except ProtocolError as error:
+            logger.warning("connection closed: bad data", extra={"peer": self.remote, "node": self.node, "error": str(error)})
+            self.close(str(error))
+        except Exception as error:
+            logger.exception("connection closed: defect", extra={"peer": self.remote, "node": self.node, "error": repr(error)})
+            self.close("internal error")
+
+    def eof_received(self) -> None:
+        return None  # closes
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._counters.connections -= 1
+        self._reason = self._reason or (str(exc) if exc is not None else "connection closed by the peer")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pending.clear()
+        self._wake(PeerUnavailable(self._reason))
+        if self._conversation is not None:
+            self._conversation.link_lost(self._reason)
+        self._ended(self, self._reason, self._refused)
+
+    # --- handshake ---------------------------------------------------------------------------------------------
+
+    def _greet(self, data: bytes) -> None:
+        assert self._transport is not None
+        try:
+            answer = self._handshake.receive(data)
+        except HandshakeError as error:
+            self._counters.handshakes_refused += 1
+            self._refused = True
+            self._transport.write(self._handshake.refusal)
+            self.close(str(error))
+            return
+        if answer:
+            self._transport.write(answer)
+        session = self._handshake.session
+        if session is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.node = session.node
+        self._writer = PacketWriter(session.send_key)
+        self._reader = PacketReader(
+            session.receive_key,
+            packet_bytes_max=self._knobs.packet_bytes_max,
+            chunk_bytes_max=self._knobs.chunk_bytes_max,
+        )
+        self._greeting = memoryview(b"")
+        self._conversation = self._authenticated(self, session)
+        if self._handshake.rest:
+            self._deliver(self._reader.feed(self._handshake.rest))
+
+    def _handshake_late(self) -> None:
+        self.close("handshake took too long", at_once=True)
+
+    def _deliver(self, events: list[Event]) -> None:
+        conversation = self._conversation
+        assert conversation is not None
+        for event in events:
+            conversation.event_received(event)
+
+    # --- the conversation's side -------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """More than the high-water mark is unsent: `drain` before sending more."""
+        return self._paused
+
+    def send(self, head: bytes, body: bytes = b"") -> None:
+        """Queue one frame; all frames of one turn of the loop leave in one packet."""
+        size = len(head) + len(body)
+        if self._pending_bytes + size > self._knobs.packet_bytes_max:
+            self._flush()
+        self._pending.append(head)
+        self._pending.append(body)
+        self._pending_bytes += size
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_turn)
+
+    def fits(self, body: bytes) -> bool:
+        """Whether a frame with this body is within the packet limit (its head is below 1 KiB)."""
+        return len(body) <= self._knobs.packet_bytes_max - 1024
+
+    def send_chunk(self, data: bytes | memoryview) -> None:
+        """Queue a chunk; `data` is not copied and must not change any more."""
+        self._flush()
+        if self.lost or self._transport is None or self._writer is None:
+            return
+        head = self._writer.chunk(data)
+        self._counters.bytes_out += len(head) + len(data)
+        self._transport.writelines((head, data))
+
+    def _flush_turn(self) -> None:
+        self._flush_scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending or self._transport is None or self._writer is None:
+            return
+        mac, signed = self._writer.packet(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        if not self.lost:
+            self._counters.bytes_out += len(mac) + len(signed)
+            self._transport.writelines((mac, signed))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until less than the high-water mark is unsent. Raises PeerTimeout, PeerUnavailable."""
+        if self.lost:
+            raise PeerUnavailable(self._reason)
+        if not self._paused:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._drained.append(future)
+        timer = self._loop.call_later(timeout_s, expire, future, f"{self.remote} does not read")
+        try:
+            await future
+        finally:
+            timer.cancel()
+            if future in self._drained:
+                self._drained.remove(future)
+
+    def _wake(self, error: PeerUnavailable | None) -> None:
+        waiting, self._drained = self._drained, []
+        for future in waiting:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self.lost and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def reject(self, reason: str) -> None:
+        """Close as soon as it is connected."""
+        self._reason = reason
+        self._rejected = True
+
+    def close(self, reason: str, *, at_once: bool = False) -> None:
+        """End the connection; what is queued is still sent, unless `at_once`. Safe to call twice."""
+        self._reason = self._reason or reason
+        if self._transport is None:
+            return
+        if at_once:
+            self._transport.abort()
+        else:
+            self._flush()
+            self._transport.close()
+
+
+def expire(future: "asyncio.Future[None]", text: str) -> None:
+    """A wait took too long."""
+    if not future.done():
+        future.set_exception(PeerTimeout(text))
+
+
+def _text(name: object) -> str:
+    """`ip:port` of a socket's peer name, with brackets around IPv6."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        ip = f"[{name[0]}]" if ":" in str(name[0]) else name[0]
+        return f"{ip}:{name[1]}"
+    return str(name)
