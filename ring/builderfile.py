@@ -18,7 +18,14 @@ from array import array
 
 from ring.builder import TIME_TYPECODE, BuilderError, RingBuilder
 from ring.device import DeviceError, device_from_json, device_to_json
-from ring.fileformat import DEVICES_MAX, HASH_BITS, REPLICAS_MAX, ROW_TYPECODE, read_file, write_file_durably
+from ring.fileformat import (
+    DEVICES_MAX,
+    HASH_BITS,
+    REPLICAS_MAX,
+    ROW_TYPECODE,
+    read_file,
+    write_content,
+)
 
 MAGIC = b"ring-builder"
 FORMAT_VERSION = b"1"
@@ -81,10 +88,10 @@ def load_builder(path: str) -> RingBuilder:
         raise BuilderFileError(f"Ring Builder file is invalid: {path}: {error}") from error
 
 
-def save_builder(path: str, builder: RingBuilder) -> None:
-    """Replaces the file in one step and durably. Raises BuilderFileError."""
+def save_builder(path: str, builder: RingBuilder, backup_at_s: float | None = None) -> None:
+    """Replaces the file in one step and durably; with a time, keeps a copy in backups/ too. Raises BuilderFileError."""
     try:
-        write_file_durably(path, builder_to_bytes(builder))
+        write_content(path, builder_to_bytes(builder), backup_at_s)
     except OSError as error:
         raise BuilderFileError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -161,9 +168,3 @@ def _little_endian(numbers: array[int]) -> array[int]:
     swapped = array(numbers.typecode, numbers)
     swapped.byteswap()
     return swapped
-
-
-def backup_name(path: str, now_s: float) -> str:
-    """Where ring tools keep a copy of each version: backups/<Unix time>.<name>, beside the file."""
-    directory, slash, name = path.rpartition("/")
-    return f"{directory}{slash}backups/{int(now_s)}.{name}"

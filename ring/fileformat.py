@@ -13,6 +13,7 @@ This is the one module of the package that opens files.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -20,9 +21,11 @@ import os
 import struct
 import sys
 import tempfile
+import time
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
@@ -35,9 +38,11 @@ NO_DEVICE = 0xFFFF
 """In a row of a builder: not assigned yet. Never in a ring file."""
 DEVICES_MAX = NO_DEVICE
 REPLICAS_MAX = 256
+LOCK_WAIT_S_MAX = 15.0
 METADATA_BYTES_MAX = 1 << 28
 FILE_BYTES_MAX = 1 << 34
 _CHUNK_BYTES = 1 << 20
+_LOCK_POLL_S = 0.1
 _V2_TYPECODES = {2: "H", 4: "I", 8: "Q"}
 
 
@@ -47,13 +52,17 @@ class RingFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RingTable:
-    """What a ring file holds: devices by id, and per replica a row of device ids by partition (the last may be shorter)."""
+    """What a ring file holds: devices by id, and per replica a row of device ids by partition (the last may be shorter).
+
+    `format_version` is that of the file it was read from.
+    """
 
     devices: tuple[Device | None, ...]
     rows: tuple[array[int], ...]
     part_shift: int
     version: int | None
     next_part_power: int | None = None
+    format_version: int = 1
 
 
 def read_ring_file(path: str) -> RingTable:
@@ -67,11 +76,8 @@ def read_ring_file(path: str) -> RingTable:
         raise RingFileError(f"cannot read ring file {path}: {error.strerror or error}") from error
 
 
-def write_ring_file(path: str, table: RingTable) -> None:
-    """Replaces the file in one step and durably: a reader sees the old ring or the new one. Equal tables give equal bytes.
-
-    Raises RingFileError.
-    """
+def ring_to_bytes(table: RingTable) -> bytes:
+    """The content of a version 1 ring file. Equal tables give equal bytes."""
     metadata: dict[str, object] = {
         "byteorder": sys.byteorder,
         "devs": [device and device_to_json(device) for device in table.devices],
@@ -84,9 +90,16 @@ def write_ring_file(path: str, table: RingTable) -> None:
         metadata["next_part_power"] = table.next_part_power
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=True).encode("ascii")
     head = MAGIC + struct.pack(">HI", 1, len(text)) + text
-    content = gzip.compress(b"".join([head, *(row.tobytes() for row in table.rows)]), mtime=0)
+    return gzip.compress(b"".join([head, *(row.tobytes() for row in table.rows)]), mtime=0)
+
+
+def write_ring_file(path: str, table: RingTable, backup_at_s: float | None = None) -> None:
+    """Replaces the file in one step and durably: a reader sees the old ring or the new one.
+
+    With a time, keeps a copy in backups/ too. Raises RingFileError.
+    """
     try:
-        write_file_durably(path, content)
+        write_content(path, ring_to_bytes(table), backup_at_s)
     except OSError as error:
         raise RingFileError(f"cannot write ring file {path}: {error.strerror or error}") from error
 
@@ -116,6 +129,34 @@ def read_file(path: str) -> bytes:
     """The whole file. Raises OSError."""
     with open(path, "rb") as stream:
         return stream.read(FILE_BYTES_MAX)
+
+
+def write_content(path: str, content: bytes, backup_at_s: float | None) -> None:
+    """`write_file_durably`; with a time, first a copy as backups/<Unix time>.<name>, as Swift's tools keep. Raises OSError."""
+    if backup_at_s is not None:
+        backups = os.path.join(os.path.dirname(path), "backups")
+        os.makedirs(backups, exist_ok=True)
+        write_file_durably(os.path.join(backups, f"{int(backup_at_s)}.{os.path.basename(path)}"), content)
+    write_file_durably(path, content)
+
+
+@contextmanager
+def locked_directory(path: str) -> Iterator[None]:
+    """Keeps other ring tools away from the directory of this file. Raises TimeoutError after LOCK_WAIT_S_MAX, or OSError."""
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    deadline_s = time.monotonic() + LOCK_WAIT_S_MAX
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline_s:
+                    raise TimeoutError(f"another ring tool has been at work on {path} for too long") from None
+                time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:
@@ -162,7 +203,7 @@ def _read_version_1(stream: gzip.GzipFile) -> RingTable:
     byteorder = metadata.get("byteorder", sys.byteorder)
     if byteorder not in ("little", "big"):
         raise _DamageError("byteorder is neither little nor big")
-    return _table(metadata, metadata["devs"], _rows(body, partition_count, ROW_TYPECODE, byteorder))
+    return _table(metadata, metadata["devs"], _rows(body, partition_count, ROW_TYPECODE, byteorder), 1)
 
 
 def _read_version_2(body: bytes) -> RingTable:
@@ -184,7 +225,7 @@ def _read_version_2(body: bytes) -> RingTable:
         rows = [array(ROW_TYPECODE, row) for row in wide]
     except OverflowError:
         raise _DamageError(f"it has more than {DEVICES_MAX} devices") from None
-    return _table(metadata, devices, rows)
+    return _table(metadata, devices, rows, 2)
 
 
 def _section(body: bytes, index: Mapping[str, object], name: str, start: int) -> bytes:
@@ -220,7 +261,7 @@ def _rows(body: bytes, partition_count: int, typecode: str, byteorder: str) -> l
     return [ids[at : at + partition_count] for at in range(0, len(ids), partition_count)]
 
 
-def _table(metadata: Mapping[str, object], entries: object, rows: Sequence[array[int]]) -> RingTable:
+def _table(metadata: Mapping[str, object], entries: object, rows: Sequence[array[int]], version: int) -> RingTable:
     if not isinstance(entries, list) or len(entries) > DEVICES_MAX:
         raise _DamageError(f"devs is not a list of at most {DEVICES_MAX} devices")
     devices = tuple(None if entry is None else device_from_json(entry) for entry in entries)
@@ -232,9 +273,8 @@ def _table(metadata: Mapping[str, object], entries: object, rows: Sequence[array
     for device_id in set().union(*rows):
         if device_id >= len(devices) or devices[device_id] is None:
             raise _DamageError(f"a partition is assigned to device {device_id}, which does not exist")
-    return RingTable(
-        devices, tuple(rows), _part_shift(metadata), _optional_int(metadata, "version"), _optional_int(metadata, "next_part_power")
-    )
+    build_version, next_part_power = (_optional_int(metadata, name) for name in ("version", "next_part_power"))
+    return RingTable(devices, tuple(rows), _part_shift(metadata), build_version, next_part_power, version)
 
 
 def _part_shift(metadata: Mapping[str, object]) -> int:

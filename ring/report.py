@@ -144,9 +144,9 @@ def summary_table(builder: RingBuilder, devices: Iterable[Device]) -> Iterator[s
     for device, (place, replication_place) in zip(ordered, places, strict=True):
         flag = "DEL" if device.id in builder.removed else ""
         yield (
-            f"         {device.id:>4} {device.region:>6} {device.zone:>4} {place:>{width}} {replication_place:>{replication_width}} "
-            f"{device.device:>{name_width}} {device.weight:>6.2f} {loads[device.id]:>10} {balances[device.id]:>7.2f} {flag:>5} "
-            f"{device.meta}"
+            f"         {device.id:>4} {device.region:>6} {device.zone:>4} {place:>{width}} "
+            f"{replication_place:>{replication_width}} {device.device:>{name_width}} {device.weight:>6.2f} "
+            f"{loads[device.id]:>10} {balances[device.id]:>7.2f} {flag:>5} {device.meta}"
         )
 
 
@@ -154,7 +154,8 @@ def search_table(builder: RingBuilder, devices: Iterable[Device]) -> Iterator[st
     """The devices found, address and port in columns of their own."""
     loads, balances = device_loads(builder), device_balances(builder)
     yield (
-        "Devices:    id  region  zone      ip address  port  replication ip  replication port      name weight partitions balance meta"
+        "Devices:    id  region  zone      ip address  port  replication ip  replication port      name weight partitions "
+        "balance meta"
     )
     for d in devices:
         yield (

@@ -40,9 +40,14 @@ class Ring:
         """The ring of a file. Raises RingFileError, one plain line, for a file that is missing, cut, damaged or no ring."""
         return cls(read_ring_file(path))
 
-    def save(self, path: str) -> None:
-        """Write the ring as a version 1 file, atomically and durably. Raises RingFileError."""
-        write_ring_file(path, self._table)
+    def save(self, path: str, backup_at_s: float | None = None) -> None:
+        """Write the ring as a version 1 file, atomically and durably; with a time, a backup too. Raises RingFileError."""
+        write_ring_file(path, self._table, backup_at_s)
+
+    @property
+    def table(self) -> RingTable:
+        """What the ring file holds. Not to be changed."""
+        return self._table
 
     @property
     def rows(self) -> Sequence[array[int]]:
