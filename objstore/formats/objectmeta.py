@@ -25,7 +25,7 @@ from crc32c import crc32c
 
 from objstore.model.version import Version
 
-ATTRIBUTE = "user.objstore.meta"
+ATTRIBUTE = "objstore.meta"  # the kernel shows it as user.objstore.meta
 ATTRIBUTE_BYTES_MAX = 2800
 CHUNK_BYTES = 1 << 16
 

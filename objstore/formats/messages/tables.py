@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, array_like=True, frozen=True):
     policy: int = 0
     created_timestamp: int = 0  # the first put since the last deletion
     values: dict[str, Setting] = {}
+    base_timestamp: int = 0  # the deletion that preceded `created_timestamp`; it makes (created_timestamp, policy) mergeable
 
     @property
     def exists(self) -> bool:
@@ -151,6 +152,7 @@ class MergeObjectRows(Message, frozen=True):
     name: str
     rows: list[ObjectRow]
     settings: Settings | None = None
+    parent: IndexTarget | None = None  # as in WriteTable; kept where the database does not know its parent yet
 
 
 class MergeContainerRows(Message, frozen=True):

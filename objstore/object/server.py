@@ -1,0 +1,247 @@
+"""Answers the messages about objects for all devices of a node."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from objstore.formats.messages import (
+    CommitPut,
+    DeleteObject,
+    GetObject,
+    ListQuarantine,
+    Message,
+    ObjectFiles,
+    ObjectReply,
+    OpenPut,
+    PostObject,
+    PushObject,
+    PutObject,
+    QuarantineList,
+    ReadObject,
+    Ready,
+    Refused,
+    RestoreQuarantine,
+    StatObject,
+)
+from objstore.model.errors import Code, NodeError
+from objstore.object.device import ObjectDevice, read_failed
+from objstore.object.files import Files, place_of
+from objstore.object.pending import PendingLog
+from objstore.object.push import Pusher
+from objstore.object.reader import open_newest, read_newest, resolve_range
+from objstore.object.streams import send_body
+from objstore.object.updater import ObjectUpdater
+from objstore.object.updates import Updates
+from objstore.object.upload import Upload
+from objstore.object.writer import ObjectWriter
+from objstore.rpc.interface import CallContext, Caller, Chunk, Dispatcher, Exchange
+from objstore.runtime.crashpoints import NoCrashPoints
+from objstore.runtime.interface import Clock, CrashPoints, Disk, Worker
+
+T = TypeVar("T")
+logger = logging.getLogger("objstore.object")
+
+COMMITS_PER_UPLOAD_MAX = 8
+CHANGES_UNDER_WAY_MAX = 4096
+
+
+class ObjectServer:
+    """The object role of one node. `start` before the first message, `stop` before the disks are closed.
+
+    A change, once begun, runs to its end even when its caller goes away: what the disk does cannot be called back, and what the
+    server knows of the disk must agree with it.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[str, Disk],
+        logs: Mapping[str, PendingLog],
+        caller: Caller,
+        clock: Clock,
+        points: CrashPoints | None = None,
+        *,
+        container_wait_s: float = 1.0,
+        index_entries_max: int = 200_000,
+    ) -> None:
+        """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device."""
+        points = points or NoCrashPoints()
+        self._points = points
+        self._devices = {
+            name: ObjectDevice(name, disk, logs[name], clock, points, index_entries_max=index_entries_max)
+            for name, disk in devices.items()
+        }
+        self.updates = Updates(caller, clock)
+        self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s)
+        self._pusher = Pusher(caller)
+        self._updater = ObjectUpdater(self._devices.values(), self.updates, clock)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Become the one who answers for objects."""
+        for request, handler in (
+            (PutObject, self.put),
+            (PostObject, self.post),
+            (DeleteObject, self.delete),
+            (GetObject, self.get),
+            (StatObject, self.stat),
+            (PushObject, self.push),
+            (ListQuarantine, self.list_quarantine),
+            (RestoreQuarantine, self.restore_quarantine),
+        ):
+            dispatcher.on(request, handler)  # type: ignore[arg-type]
+        dispatcher.on_stream(OpenPut, self.open_put)  # type: ignore[arg-type]
+        dispatcher.on_stream(ReadObject, self.read_object)  # type: ignore[arg-type]
+
+    async def start(self) -> None:
+        """Read the pending logs. A device that cannot be read stays refused; the others serve."""
+        for device in self._devices.values():
+            try:
+                await device.start()
+            except NodeError as error:
+                logger.error("device unusable", extra={"device": device.name, "error": str(error)})
+
+    async def stop(self) -> None:
+        """Let changes under way end, then stop telling containers, and tidy the logs."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.updates.stop()
+        for device in self._devices.values():
+            try:
+                await device.disk.run(device.log.tidy)
+            except (OSError, NodeError) as error:
+                logger.warning("cannot tidy pending log", extra={"device": device.name, "error": str(error)})
+
+    def workers(self) -> list[Worker]:
+        """The background jobs of this role."""
+        return [self._updater]
+
+    def report(self, device: str) -> tuple[int, int]:
+        """Pending updates and quarantined files of a device. Raises KeyError."""
+        found = self._devices[device]
+        return found.log.pending, found.quarantined
+
+    # --- reads -------------------------------------------------------------------------------------------------
+
+    async def get(self, request: GetObject, _context: CallContext) -> ObjectReply:
+        """As GetObject says."""
+        device = self._device(request.target.device)
+        place = place_of(request.target.policy, request.target.partition, request.hash)
+        fs = device.disk.fs
+
+        def read(files: Files) -> ObjectReply:
+            if not files.alive:
+                if files.deleted:
+                    read_newest(fs, place, files, request.name)
+                raise NodeError(Code.NOT_FOUND, "", files.timestamp)
+            found, version = open_newest(fs, place, files, request.name)
+            try:
+                if request.inline_max < 0:
+                    return ObjectReply(version)
+                start, length = resolve_range(version.size, request.start, request.length)
+                return ObjectReply(version, found.read(start, length) if length <= request.inline_max else None)
+            finally:
+                found.file.close()
+
+        return await device.read(place, read)
+
+    async def stat(self, request: StatObject, _context: CallContext) -> ObjectFiles:
+        """As StatObject says."""
+        device = self._device(request.target.device)
+        place = place_of(request.target.policy, request.target.partition, request.hash)
+
+        def read(files: Files) -> ObjectFiles:
+            version = read_newest(device.disk.fs, place, files, request.name) if files.timestamp else None
+            return ObjectFiles(version, files.paths(place))
+
+        return await device.read(place, read)
+
+    async def read_object(self, request: ReadObject, exchange: Exchange, _context: CallContext) -> None:
+        """As ReadObject says."""
+        await send_body(self._device, request, exchange)
+
+    # --- changes -----------------------------------------------------------------------------------------------
+
+    async def put(self, request: PutObject, _context: CallContext) -> Message:
+        """As PutObject says."""
+        return await self._to_its_end(self._writer.put(self._device(request.target.device), request))
+
+    async def post(self, request: PostObject, _context: CallContext) -> Message:
+        """As PostObject says."""
+        return await self._to_its_end(self._writer.post(self._device(request.target.device), request))
+
+    async def delete(self, request: DeleteObject, _context: CallContext) -> Message:
+        """As DeleteObject says."""
+        return await self._to_its_end(self._writer.delete(self._device(request.target.device), request))
+
+    async def push(self, request: PushObject, _context: CallContext) -> Message:
+        """As PushObject says."""
+        return await self._pusher.push(self._device(request.target.device), request)
+
+    async def open_put(self, request: OpenPut, exchange: Exchange, _context: CallContext) -> None:
+        """As OpenPut says."""
+        device = self._device(request.target.device)
+        device.require_writable()
+        upload = Upload(device.disk, self._points, request.target, request.hash, request.name, request.size)
+        try:
+            await upload.open()
+            await exchange.send(Ready())
+            while isinstance(message := await exchange.receive(), Chunk):
+                await upload.add(message.data)
+            await upload.finish()
+            for _ in range(COMMITS_PER_UPLOAD_MAX):
+                if not isinstance(message, CommitPut):
+                    raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__} where a commit was due")
+                committing = self._writer.commit_upload(device, upload, message.version, message.index, message.pushed)
+                try:
+                    await exchange.send(await self._to_its_end(committing))
+                except NodeError as error:
+                    if error.code not in (Code.NEWER_EXISTS, Code.TOO_FAR_AHEAD):
+                        raise
+                    await exchange.send(Refused(error.code.value, error.text, error.timestamp))
+                else:
+                    await exchange.finish()
+                    return
+                message = await exchange.receive()
+            raise NodeError(Code.BUSY, "too many commits of one upload")
+        finally:
+            await self._to_its_end(upload.discard())
+
+    # --- quarantine --------------------------------------------------------------------------------------------
+
+    async def list_quarantine(self, request: ListQuarantine, _context: CallContext) -> Message:
+        """As ListQuarantine says."""
+        device = self._device(request.device)
+        try:
+            return QuarantineList(await device.disk.run(device.quarantine.entries))
+        except OSError as error:
+            raise read_failed(error) from error
+
+    async def restore_quarantine(self, request: RestoreQuarantine, _context: CallContext) -> Message:
+        """As RestoreQuarantine says."""
+        device = self._device(request.device)
+        device.require_writable()
+        await self._to_its_end(device.restore(request.id))
+        return Ready()
+
+    # --- around them -------------------------------------------------------------------------------------------
+
+    def _device(self, name: str) -> ObjectDevice:
+        device = self._devices.get(name)
+        if device is None:
+            raise NodeError(Code.DEVICE_FAILED, f"no device {name!r} here")
+        return device
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        if len(self._tasks) >= CHANGES_UNDER_WAY_MAX:
+            work.close()
+            raise NodeError(Code.BUSY, "too many changes under way")
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, NodeError):
+            logger.error("change failed", exc_info=error)

@@ -1,0 +1,270 @@
+"""Changes of objects on one node: check, encode, commit, tell the container.
+
+Per object one change at a time. An older timestamp never replaces a newer one; the same one again is a success. Metadata of a POST
+competes with a user's PUT and DELETE too, but not with what one replica pushes to complete another (see PutObject.pushed).
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from objstore.formats.filenames import HASH_BYTES, FileKind
+from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, PutObject, Stored, Target
+from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
+from objstore.formats.pending import PendingUpdate, frame
+from objstore.model.errors import Code, NodeError
+from objstore.model.rows import ObjectRow
+from objstore.model.timestamps import seconds_of
+from objstore.model.version import Version
+from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BEFORE_REPLY
+from objstore.object.device import ObjectDevice
+from objstore.object.files import Files, Place, place_of
+from objstore.object.merge import container_of, merge_meta, normal, row_of, valid_name
+from objstore.object.reader import read_version
+from objstore.object.updates import Updates
+from objstore.object.upload import Upload
+from objstore.runtime.interface import Change, Clock, CrashPoints, OpenFile
+
+AHEAD_MAX_S = 30.0
+
+
+class Subject(NamedTuple):
+    """Whom a change is about: the device, the place on it, and the names the container must hear."""
+
+    device: ObjectDevice
+    target: Target
+    place: Place
+    name: str
+    paired: IndexTarget | None  # the container replica to tell
+
+
+@dataclass(slots=True)
+class _Step:
+    """One change that passed its checks."""
+
+    change: Change
+    after: Files
+    row: ObjectRow
+
+
+class ObjectWriter:
+    """All changes of all devices of a node. Used in the event loop alone; every method is durable when it returns."""
+
+    def __init__(self, updates: Updates, clock: Clock, points: CrashPoints, *, container_wait_s: float) -> None:
+        self._updates = updates
+        self._clock = clock
+        self._points = points
+        self._container_wait_s = container_wait_s
+
+    # --- the four changes --------------------------------------------------------------------------------------
+
+    async def put(self, device: ObjectDevice, request: PutObject) -> Stored:
+        """Store a small object. Raises NodeError."""
+        version, body = request.version, request.body
+        subject = self._subject(device, request.target, request.hash, version.name, request.index)
+        self._check_put(version, len(body), request.pushed)
+        version = normal(version)
+        encoded = encode(version, checksum_table(body), len(body))
+
+        async def prepare() -> tuple[bytes, bytes]:
+            return (body + encoded.trailer if encoded.trailer else body), encoded.attribute
+
+        return await self._put(subject, version, request.pushed, prepare)
+
+    async def commit_upload(
+        self, device: ObjectDevice, upload: Upload, version: Version, index: IndexTarget | None, pushed: bool
+    ) -> Stored:
+        """Make an upload the object's newest version. Raises NodeError; after newer_exists and too_far_ahead the upload can
+        be committed again with another timestamp.
+        """
+        subject = self._subject(device, upload.target, upload.hash, upload.name, index)
+        if version.name != upload.name:
+            raise NodeError(Code.BAD_REQUEST, "commit of another object than the stream was opened for")
+        self._check_put(version, upload.size, pushed)
+        version = normal(version)
+
+        async def prepare() -> tuple[OpenFile, bytes]:
+            encoded = encode(version, upload.table(), upload.size)
+            return await upload.release(encoded.trailer), encoded.attribute
+
+        return await self._put(subject, version, pushed, prepare)
+
+    async def delete(self, device: ObjectDevice, request: DeleteObject) -> Stored:
+        """Write a tombstone. Raises NodeError."""
+        subject = self._subject(device, request.target, request.hash, request.name, request.index)
+        self._check_time(request.timestamp, request.pushed)
+        tombstone = Version(request.name, request.timestamp, deleted=True)
+        async with device.locks.of(subject.place):
+            before = await device.files(subject.place)
+            if before.deleted and before.timestamp == request.timestamp:
+                step = None
+            else:
+                _require_newer(request.timestamp, before, request.pushed)
+                after = Files(request.timestamp, True)
+                step = _Step(
+                    Change(
+                        subject.place.path(request.timestamp, FileKind.TOMBSTONE),
+                        b"",
+                        {ATTRIBUTE: encode(tombstone, b"", 0).attribute},
+                        unlink=before.paths(subject.place),
+                        urgent=True,
+                    ),
+                    after,
+                    row_of(tombstone),
+                )
+            id_ = await self._commit(subject, step)
+        return await self._tell(subject, id_, row_of(tombstone), before.alive)
+
+    async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
+        """Replace headers and user metadata. Raises NodeError."""
+        subject = self._subject(device, request.target, request.hash, request.name, request.index)
+        place, timestamp = subject.place, request.timestamp
+        self._check_time(timestamp, request.pushed)
+        async with device.locks.of(place):
+            before = await device.files(place)
+            if not before.alive:
+                raise NodeError(Code.NOT_FOUND, "no object to post to", before.timestamp)
+            if timestamp < before.newest or timestamp == before.timestamp:
+                raise NodeError(Code.NEWER_EXISTS, "", before.newest)
+            data, old = await self._read_for_post(subject)
+            meta = _meta_version(request, data, old)
+            row = row_of(merge_meta(data, meta))
+            if timestamp == before.meta:
+                step = None
+            else:
+                encoded = encode(meta, b"", 0)
+                step = _Step(
+                    Change(
+                        place.path(timestamp, FileKind.META),
+                        encoded.trailer,
+                        {ATTRIBUTE: encoded.attribute},
+                        unlink=[place.path(before.meta, FileKind.META)] if before.meta else [],
+                        urgent=True,
+                    ),
+                    before._replace(meta=timestamp),
+                    row,
+                )
+            id_ = await self._commit(subject, step)
+        return await self._tell(subject, id_, row, True)
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    def _subject(self, device: ObjectDevice, target: Target, hash_: bytes, name: str, index: IndexTarget | None) -> Subject:
+        if len(hash_) != HASH_BYTES or target.partition < 0 or target.policy < 0 or not valid_name(name):
+            raise NodeError(Code.BAD_REQUEST, "not an object's name and place")
+        device.require_writable()
+        return Subject(device, target, place_of(target.policy, target.partition, hash_), name, index)
+
+    def _check_time(self, timestamp: int, pushed: bool) -> None:
+        if not 0 < timestamp < 1 << 62:
+            raise NodeError(Code.BAD_REQUEST, "not a timestamp")
+        if not pushed and seconds_of(timestamp) > self._clock.now() + AHEAD_MAX_S:
+            raise NodeError(Code.TOO_FAR_AHEAD, "the timestamp is ahead of this node's clock", timestamp)
+
+    def _check_put(self, version: Version, size: int, pushed: bool) -> None:
+        self._check_time(version.timestamp, pushed)
+        if version.deleted or version.size != size:
+            raise NodeError(Code.BAD_REQUEST, f"{size} bytes came for an object of {version.size}")
+
+    async def _put(
+        self,
+        subject: Subject,
+        version: Version,
+        pushed: bool,
+        prepare: Callable[[], Awaitable[tuple[bytes | OpenFile, bytes]]],
+    ) -> Stored:
+        place, timestamp = subject.place, version.timestamp
+        row = row_of(version)
+        async with subject.device.locks.of(place):
+            before = await subject.device.files(place)
+            step = None
+            if before.timestamp != timestamp or before.deleted:
+                _require_newer(timestamp, before, pushed)
+                after, obsolete = Files(timestamp), before
+                if before.meta > timestamp:  # pushed data, and a POST that applies to it
+                    after, obsolete = Files(timestamp, meta=before.meta), before._replace(meta=0)
+                    row = row_of(merge_meta(version, await self._read_meta(subject)))
+                content, attribute = await prepare()
+                path = place.path(timestamp, FileKind.DATA)
+                change = Change(path, content, {ATTRIBUTE: attribute}, unlink=obsolete.paths(place))
+                step = _Step(change, after, row)
+            id_ = await self._commit(subject, step)
+        return await self._tell(subject, id_, row, before.alive)
+
+    async def _read_meta(self, subject: Subject) -> Version:
+        def read(files: Files) -> Version:
+            return read_version(subject.device.disk.fs, subject.place, files.meta, FileKind.META, subject.name)
+
+        return await subject.device.read(subject.place, read, locked=True)
+
+    async def _read_for_post(self, subject: Subject) -> tuple[Version, Version | None]:
+        fs = subject.device.disk.fs
+
+        def read(files: Files) -> tuple[Version, Version | None]:
+            data = read_version(fs, subject.place, files.timestamp, FileKind.DATA, subject.name)
+            return data, read_version(fs, subject.place, files.meta, FileKind.META, subject.name) if files.meta else None
+
+        return await subject.device.read(subject.place, read, locked=True)
+
+    async def _commit(self, subject: Subject, step: _Step | None) -> int:
+        """Returns the id of the pending record, 0 when there is none."""
+        if step is None:
+            return 0
+        device, id_ = subject.device, 0
+        if subject.paired is not None:
+            id_ = device.log.begin()
+            update = PendingUpdate(subject.target, subject.place.hash, subject.paired, container_of(subject.name), step.row)
+            step.change.log = frame(id_, update)
+        self._points.reach(BEFORE_COMMIT)
+        try:
+            await device.disk.commit(step.change)
+        except BaseException as error:
+            if id_:
+                never = isinstance(error, NodeError) and error.code in (Code.NO_SPACE, Code.BUSY)
+                device.log.settle(id_, cleared=never, doubtful=True)
+            # What the device holds now is for the next listing to tell.
+            device.index.forget(subject.place.directory)
+            raise
+        device.index.put(subject.place, step.after)
+        self._points.reach(AFTER_COMMIT)
+        return id_
+
+    async def _tell(self, subject: Subject, id_: int, row: ObjectRow, existed: bool) -> Stored:
+        indexed = False
+        if subject.paired is not None:
+            log = subject.device.log
+
+            def settled(done: bool) -> None:
+                if done:
+                    self._points.reach(AFTER_INDEX)
+                if id_:
+                    log.settle(id_, cleared=done)
+
+            container = container_of(subject.name)
+            indexed = await self._updates.deliver(subject.paired, container, row, settled, self._container_wait_s)
+        self._points.reach(BEFORE_REPLY)
+        return Stored(indexed, existed)
+
+
+def _require_newer(timestamp: int, before: Files, pushed: bool) -> None:
+    """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users."""
+    if timestamp <= (before.timestamp if pushed else before.newest):
+        raise NodeError(Code.NEWER_EXISTS, "", before.newest)
+
+
+def _meta_version(request: PostObject, data: Version, old: Version | None) -> Version:
+    """What the metadata file holds: a content type given now, or by an earlier POST to the same data, else none."""
+    content_type, type_timestamp = "", 0
+    if request.content_type is not None:
+        content_type, type_timestamp = request.content_type, request.type_timestamp or request.timestamp
+    if old is not None and old.type_timestamp > max(type_timestamp, data.timestamp):
+        content_type, type_timestamp = old.content_type, old.type_timestamp
+    return Version(
+        request.name,
+        request.timestamp,
+        content_type=content_type,
+        headers=request.headers,
+        user=request.user,
+        meta_timestamp=request.timestamp,
+        type_timestamp=type_timestamp,
+    )
