@@ -134,7 +134,8 @@ class ReadQuorum:
         """Who answered with something older."""
         return [index for index, order in self.orders.items() if order != self.newest]
 
-    def decide(self) -> Read:
+    def decide(self, patient: bool = True) -> Read:
+        """Not `patient`: what is pending hangs, so do without it where that is safe."""
         wanted = majority(self.replicas)
         answers = len(self.orders)
         pending = self.asked_count - answers - len(self.failures)
@@ -142,13 +143,13 @@ class ReadQuorum:
         if answers < wanted:
             if answers + pending < wanted and may_ask:
                 return Read.ASK
-            if pending:
+            enough = answers >= read_count(self.replicas)
+            if pending and (patient or not enough):
                 return Read.WAIT
-            if answers < read_count(self.replicas):
-                return Read.UNAVAILABLE
-            return Read.DONE  # an even number of replicas with half of them down: nobody is left to complete it on
+            # Enough but no majority: an even number of replicas, half of them down. Nobody is left to complete it on.
+            return Read.DONE if enough else Read.UNAVAILABLE
         if self.newest == NOTHING or len(self.holders) >= wanted:
             return Read.DONE
         if may_ask:
             return Read.ASK
-        return Read.WAIT if pending else Read.COMPLETE
+        return Read.WAIT if pending and patient else Read.COMPLETE

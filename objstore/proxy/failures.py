@@ -1,0 +1,77 @@
+"""Which peers failed or lagged a moment ago, so that requests go around them. What is remembered here fades by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from objstore.formats.messages import Address
+from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
+from objstore.proxy.placement import Replica
+from objstore.runtime.interface import Clock
+
+
+@dataclass(slots=True)
+class _Trouble:
+    failing_until: float = 0.0
+    pause_s: float = 0.0
+    """How long the last failure made it failing; 0 when it is only slow."""
+
+
+class FailingPeers:
+    """A peer is well, slow (it answers, but nobody should wait for it) or failing (it did not answer at all).
+
+    A failing peer is left alone for a while that doubles with each failure; then a single request may try it.
+    """
+
+    def __init__(self, clock: Clock, knobs: ProxyKnobs = DEFAULTS) -> None:
+        self._clock = clock
+        self._knobs = knobs
+        self._troubles: dict[Address, _Trouble] = {}
+
+    def failed(self, address: Address) -> None:
+        """It could not be reached, or did not answer in time."""
+        trouble = self._troubles.setdefault(address, _Trouble())
+        now = self._clock.monotonic()
+        if now >= trouble.failing_until or not trouble.pause_s:
+            trouble.pause_s = min(max(2 * trouble.pause_s, self._knobs.failing_min_s), self._knobs.failing_max_s)
+            trouble.failing_until = now + trouble.pause_s
+
+    def slow(self, address: Address) -> None:
+        """It kept a client waiting and may still answer."""
+        self._troubles.setdefault(address, _Trouble())
+
+    def well(self, address: Address) -> None:
+        """It answered in time."""
+        if self._troubles:
+            self._troubles.pop(address, None)
+
+    def troubled(self, address: Address) -> bool:
+        """Slow or failing: not to be waited for when others suffice."""
+        return address in self._troubles
+
+    def admit(self, address: Address) -> bool:
+        """Whether to send it a request now. A failing peer gets one each time its pause has passed."""
+        if not self._troubles:
+            return True
+        trouble = self._troubles.get(address)
+        if trouble is None or not trouble.pause_s:
+            return True
+        now = self._clock.monotonic()
+        if now < trouble.failing_until:
+            return False
+        trouble.failing_until = now + trouble.pause_s
+        return True
+
+    def order(self, replicas: Sequence[Replica], turn: int) -> list[int]:
+        """The indices in the order to ask for a read: by turns for the sake of load, slow ones later, failing ones last."""
+        count = len(replicas)
+        indices = [(turn + i) % count for i in range(count)]
+        if self._troubles:
+            indices.sort(key=lambda i: self._rank(replicas[i].address))
+        return indices
+
+    def _rank(self, address: Address) -> int:
+        if address not in self._troubles:
+            return 0
+        if not self._troubles[address].pause_s:
+            return 1
+        return 1 if self.admit(address) else 2

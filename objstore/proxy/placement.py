@@ -1,0 +1,130 @@
+"""Where a name lives: its replicas' addresses, and which container replica each object replica keeps informed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from objstore.formats.messages import Address, IndexTarget, Kind, Target
+from objstore.model.errors import Unavailable
+from objstore.model.names import ObjectName
+from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
+from ring.device import Device
+from ring.hashing import hash_path, partition_of
+from ring.ring import Ring
+
+
+@dataclass(slots=True)
+class Rings:
+    """The rings in use. Whoever reloads ring files replaces a ring here; the next request follows it.
+
+    `prefix` and `suffix` are the cluster's hash secrets; `objects` goes by policy index.
+    """
+
+    account: Ring
+    container: Ring
+    objects: dict[int, Ring]
+    prefix: bytes = b""
+    suffix: bytes = b""
+
+
+class Replica(NamedTuple):
+    """One device of a partition, and the address of the process that owns it."""
+
+    address: Address
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPlace:
+    """Replica i of the object keeps container replica `index[i]` informed."""
+
+    name: str
+    hash: bytes
+    replicas: tuple[Replica, ...]
+    index: tuple[IndexTarget, ...]
+    index_replicas: int
+    """How many replicas the container has."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """An account or container. Container replica i reports to account replica `parents[i]`; accounts report to nobody."""
+
+    kind: Kind
+    name: str
+    hash: bytes
+    replicas: tuple[Replica, ...]
+    parents: tuple[IndexTarget | None, ...]
+
+
+class Placement:
+    """Looks names up in the rings. Not thread-safe."""
+
+    def __init__(self, rings: Rings, knobs: ProxyKnobs = DEFAULTS) -> None:
+        self._rings = rings
+        self._knobs = knobs
+        self._partitions: dict[tuple[int, int], tuple[Ring, tuple[Replica, ...]]] = {}
+        self._containers: dict[tuple[str, str], tuple[Ring, Ring, TablePlace, tuple[IndexTarget, ...]]] = {}
+
+    def account(self, account: str) -> TablePlace:
+        rings = self._rings
+        hash_ = hash_path(rings.prefix, rings.suffix, account)
+        replicas = self._replicas(-1, rings.account, partition_of(hash_, rings.account.part_shift))
+        return TablePlace("account", f"/{account}", hash_, replicas, (None,) * len(replicas))
+
+    def container(self, account: str, container: str) -> TablePlace:
+        return self._container(account, container)[2]
+
+    def object(self, name: ObjectName, policy: int) -> ObjectPlace:
+        """Raises Unavailable when this process has no ring for the policy."""
+        rings = self._rings
+        ring = rings.objects.get(policy)
+        if ring is None:
+            raise Unavailable(f"no ring for storage policy {policy}")
+        hash_ = hash_path(rings.prefix, rings.suffix, *name)
+        replicas = self._replicas(policy, ring, partition_of(hash_, ring.part_shift))
+        index = self._container(name.account, name.container)[3]
+        paired = tuple([index[i % len(index)] for i in range(len(replicas))]) if len(replicas) != len(index) else index
+        return ObjectPlace(str(name), hash_, replicas, paired, len(index))
+
+    def handoffs(self, place: ObjectPlace) -> Iterator[Replica]:
+        """The devices behind the primaries, in the order in which to try them."""
+        target = place.replicas[0].target
+        ring = self._rings.objects[target.policy]
+        return (_replica(device, target.partition, target.policy) for device in ring.handoffs(target.partition))
+
+    def _container(self, account: str, container: str) -> tuple[Ring, Ring, TablePlace, tuple[IndexTarget, ...]]:
+        rings = self._rings
+        known = self._containers.get((account, container))
+        if known is not None and known[0] is rings.container and known[1] is rings.account:
+            return known
+        hash_ = hash_path(rings.prefix, rings.suffix, account, container)
+        replicas = self._replicas(-2, rings.container, partition_of(hash_, rings.container.part_shift))
+        above = self.account(account)
+        parents = tuple(_index_target(above.replicas[i % len(above.replicas)], above.hash) for i in range(len(replicas)))
+        place = TablePlace("container", f"/{account}/{container}", hash_, replicas, parents)
+        entry = (rings.container, rings.account, place, tuple(_index_target(replica, hash_) for replica in replicas))
+        if len(self._containers) >= self._knobs.place_entries_max:
+            self._containers.clear()
+        self._containers[account, container] = entry
+        return entry
+
+    def _replicas(self, key: int, ring: Ring, partition: int) -> tuple[Replica, ...]:
+        """`key` tells the rings apart: a policy's index, -1 for accounts, -2 for containers."""
+        known = self._partitions.get((key, partition))
+        if known is not None and known[0] is ring:
+            return known[1]
+        replicas = tuple(_replica(device, partition, max(key, 0)) for device in ring.primaries(partition))
+        if len(self._partitions) >= self._knobs.place_entries_max:
+            self._partitions.clear()
+        self._partitions[key, partition] = (ring, replicas)
+        return replicas
+
+
+def _replica(device: Device, partition: int, policy: int) -> Replica:
+    return Replica(Address(device.ip, device.port), Target(device.device, partition, policy))
+
+
+def _index_target(replica: Replica, hash_: bytes) -> IndexTarget:
+    address, target = replica
+    return IndexTarget(address.ip, address.port, target.device, target.partition, hash_)

@@ -1,0 +1,194 @@
+"""Finding an object's newest version among its replicas (G5).
+
+As many primaries are asked as a write needs (one with its bytes, the others for their metadata), the newest answer wins, and a
+version or tombstone that too few hold is completed before it is believed: what was read once never vanishes. Fewer answers than
+R = n - W + 1 make no view of the majority; then the answer is Unavailable, never a stale one.
+"""
+
+from dataclasses import dataclass
+
+from objstore.formats.messages import GetObject, ObjectReply, Pushed, PushObject
+from objstore.model.errors import Code, NodeError, Unavailable
+from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority
+from objstore.model.version import Version
+from objstore.proxy.nodes import FanOut, Nodes, Outcome
+from objstore.proxy.placement import ObjectPlace, Placement, Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest version, None when there is none; then `tombstone` is the deletion's timestamp, 0 for none.
+
+    `body` holds the bytes asked for when a holder sent them along. `holders` answered that they have this version; `others`
+    are the remaining primaries, which may have it too.
+    """
+
+    version: Version | None
+    tombstone: int
+    body: bytes | None
+    holders: tuple[Replica, ...]
+    others: tuple[Replica, ...]
+
+    @property
+    def timestamp(self) -> int:
+        """The newest change of any kind; 0 for none."""
+        return max(self.version.order) if self.version is not None else self.tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What to send along: `length` bytes from `start` (see GetObject), when they are at most `inline_max`; -1 for none."""
+
+    inline_max: int
+    start: int = 0
+    length: int = -1
+
+
+NO_BYTES = Part(-1)
+
+
+class Finder:
+    """Finds versions."""
+
+    def __init__(self, nodes: Nodes, placement: Placement) -> None:
+        self.nodes = nodes
+        self.placement = placement
+        self._turn = 0
+
+    async def find(self, place: ObjectPlace, part: Part, txn: str, everywhere: bool = False, sloppy: bool = False) -> Found:
+        """Consult the primaries; with `everywhere` all of them. Raises Unavailable.
+
+        `sloppy`: believe whatever answers, handoffs included, when the primaries make no majority.
+        """
+        self._turn += 1
+        search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
+        try:
+            step = await search.run(everywhere)
+        finally:
+            search.fan.cancel()
+        if step is Read.UNAVAILABLE:
+            if not sloppy:
+                raise Unavailable("too few replicas of the object answered")
+            await self._ask_handoffs(search)
+        elif step is Read.COMPLETE:
+            await self.complete(place, search.quorum, txn)
+        return search.found()
+
+    async def complete(self, place: ObjectPlace, quorum: ReadQuorum, txn: str) -> None:
+        """Have a holder push its version to primaries that lack it, until a majority holds it. Raises Unavailable."""
+        held = len(quorum.holders)
+        source = place.replicas[quorum.holders[0]]
+        fan = FanOut(self.nodes, txn)
+        for i in quorum.lacking:
+            address, target = place.replicas[i]
+            fan.call(
+                i,
+                source.address,
+                PushObject(source.target, place.hash, place.name, address.ip, address.port, target, place.index[i]),
+            )
+        try:
+            while held < majority(len(place.replicas)):
+                ended = await fan.next()
+                if ended is None:
+                    raise Unavailable("a newer version is known, but too few replicas hold it")
+                held += isinstance(ended[1], Pushed)
+        finally:
+            fan.leave()
+
+    async def _ask_handoffs(self, search: "_Search") -> None:
+        place = search.place
+        request = GetObject
+        for tried, (address, target) in enumerate(self.placement.handoffs(place)):
+            if tried >= self.nodes.knobs.handoffs_tried_max:
+                break
+            fan = FanOut(self.nodes, search.txn)
+            fan.call(0, address, request(target, place.hash, place.name))
+            ended = await fan.next()
+            if ended is not None:
+                search.extra.append(Replica(address, target))
+                search.take(len(place.replicas) + len(search.extra) - 1, ended[1])
+        if not search.quorum.orders:
+            raise Unavailable("no replica of the object answered")
+
+
+class _Search:
+    """One search over the primaries, in the order given."""
+
+    __slots__ = ("_bytes_from", "_next", "_order", "_part", "extra", "fan", "nodes", "place", "quorum", "replies", "txn")
+
+    def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int]) -> None:
+        self.nodes = nodes
+        self.place = place
+        self.txn = txn
+        self.fan = FanOut(nodes, txn)
+        self.quorum = ReadQuorum(len(place.replicas))
+        self.replies: dict[int, ObjectReply] = {}
+        self.extra: list[Replica] = []
+        self._part = part
+        self._order = order
+        self._next = 0
+        self._bytes_from = -1
+
+    async def run(self, everywhere: bool) -> Read:
+        count = len(self._order) if everywhere else majority(len(self._order))
+        for _ in range(count):
+            self._ask()
+        patient = True
+        while True:
+            step = self.quorum.decide(patient)
+            if step is Read.WAIT:
+                ended = await self.fan.next(self.nodes.knobs.hedge_s if patient else None)
+                if ended is not None:
+                    self.take(*ended)
+                    continue
+                patient = False
+                for address in self.fan.pending.values():
+                    self.nodes.failures.slow(address)
+                if self._next == len(self._order):
+                    continue
+                step = Read.ASK
+            if step is not Read.ASK:
+                return step
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask one more primary; for the bytes too, unless they are under way from one that does not hang."""
+        i = self._order[self._next]
+        self._next += 1
+        address, target = self.place.replicas[i]
+        place, part = self.place, self._part
+        wants_bytes = part.inline_max >= 0 and not (self._bytes_from in self.replies or self._bytes_soon)
+        if wants_bytes:
+            self._bytes_from = i
+            request = GetObject(target, place.hash, place.name, part.inline_max, part.start, part.length)
+        else:
+            request = GetObject(target, place.hash, place.name)
+        self.quorum.asked()
+        self.fan.call(i, address, request)
+
+    @property
+    def _bytes_soon(self) -> bool:
+        address = self.fan.pending.get(self._bytes_from)
+        return address is not None and not self.nodes.failures.troubled(address)
+
+    def take(self, index: int, outcome: Outcome) -> None:
+        if isinstance(outcome, ObjectReply) and outcome.version.name == self.place.name and not outcome.version.deleted:
+            self.replies[index] = outcome
+            self.quorum.answered(index, outcome.version.order)
+        elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
+            deleted = outcome.timestamp
+            self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
+        else:
+            self.quorum.failed(index)
+
+    def found(self) -> Found:
+        quorum, primaries = self.quorum, self.place.replicas
+        held = [index for index in quorum.holders if index in self.replies]
+        if not held:
+            return Found(None, quorum.newest[0], None, (), ())
+        replies = [self.replies[index] for index in held]
+        body = next((reply.body for reply in replies if reply.body is not None), None)
+        everybody = primaries + tuple(self.extra)
+        holders = tuple(everybody[index] for index in held)
+        others = tuple(primaries[i] for i in self._order if i not in quorum.orders)
+        return Found(replies[0].version, 0, body, holders, others)

@@ -1,0 +1,193 @@
+"""Replicated changes of one object: a request to every primary, a majority of durable answers, the rest in the background.
+
+A 2xx means: a majority of the primaries holds it durably (G1). A primary that fails leaves its copy with the next handoff, as an
+extra for healing that never counts. A newer timestamp met at so many primaries that no majority is left leads to the same
+change at a later one, a bounded number of times (G7).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from objstore.formats.messages import IndexTarget, Message, Stored, Target
+from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError, StoreError, Unavailable
+from objstore.model.quorum import Write, WriteQuorum, majority
+from objstore.proxy.nodes import FanOut, Nodes, Outcome
+from objstore.proxy.placement import ObjectPlace, Placement
+from objstore.rpc.interface import PeerUnavailable
+from objstore.runtime.clock import HybridClock
+
+RequestFor = Callable[[Target, IndexTarget | None], Message]
+"""Makes the request for one device, telling it which container replica to inform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A change that a majority holds. `existed`: any replica knew the object; `absent`: replicas that had nothing to change."""
+
+    timestamp: int
+    listed: bool
+    existed: bool
+    absent: tuple[int, ...] = ()
+
+
+class Tally:
+    """What the primaries said of one attempt, and what follows from it."""
+
+    __slots__ = ("absent", "codes", "existed", "failed", "indexed_count", "indexed_needed", "quorum", "stored")
+
+    def __init__(self, place: ObjectPlace) -> None:
+        self.quorum = WriteQuorum(len(place.replicas))
+        self.indexed_needed = majority(place.index_replicas)
+        self.indexed_count = 0
+        self.existed = False
+        self.stored: list[int] = []
+        self.failed: list[int] = []
+        self.absent: list[int] = []
+        self.codes: set[Code] = set()
+
+    def take(self, index: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Stored):
+            self.quorum.stored()
+            self.stored.append(index)
+            self.indexed_count += outcome.indexed
+            self.existed |= outcome.existed
+            return
+        if isinstance(outcome, NodeError):
+            self.codes.add(outcome.code)
+            if outcome.code is Code.NEWER_EXISTS:
+                self.quorum.newer_exists(outcome.timestamp)
+                return
+            if outcome.code is Code.NOT_FOUND:
+                self.quorum.not_found()
+                self.absent.append(index)
+                return
+        self.quorum.failed()
+        self.failed.append(index)
+
+    @property
+    def listed(self) -> bool:
+        return self.indexed_count >= self.indexed_needed
+
+    def error(self) -> StoreError:
+        """Why no majority was reached."""
+        if Code.NO_SPACE in self.codes:
+            return InsufficientStorage("the devices are full")
+        return Unavailable("too few replicas answered; the change may or may not have been applied")
+
+
+class Writer:
+    """Writes small changes: puts with the body at hand, deletions, metadata."""
+
+    def __init__(self, nodes: Nodes, placement: Placement, hlc: HybridClock) -> None:
+        self.nodes = nodes
+        self.placement = placement
+        self.hlc = hlc
+
+    async def write(self, place: ObjectPlace, at: Callable[[int], RequestFor], txn: str, after: int = 0) -> Written:
+        """Apply the change that `at(timestamp)` describes, at a timestamp above `after`.
+
+        Raises Unavailable, InsufficientStorage, Conflict when newer writes keep coming, or NodeError not_found when too many
+        replicas had nothing to change.
+        """
+        existed = False
+        for _ in range(self.nodes.knobs.commit_attempts_max):
+            timestamp = self.hlc.next(after)
+            attempt = _Attempt(self, place, at(timestamp), txn)
+            verdict = await attempt.run()
+            tally = attempt.tally
+            existed |= tally.existed
+            if verdict is Write.DONE:
+                return Written(timestamp, tally.listed, existed, tuple(tally.absent))
+            if verdict is Write.FAILED:
+                raise NodeError(Code.NOT_FOUND) if tally.absent else tally.error()
+            after = tally.quorum.newer
+        raise Conflict("newer writes of the same object keep coming")
+
+    async def grace(self, fan: FanOut, tally: Tally) -> None:
+        """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
+        waits for a peer that is known to be slow, unless the listing is still behind.
+        """
+        clock, failures = self.nodes.clock, self.nodes.failures
+        deadline = 0.0
+        while fan.busy:
+            hopeful = not all(failures.troubled(address) for address in fan.pending.values())
+            if not (hopeful or not tally.listed or self.nodes.crowded):
+                return
+            now = clock.monotonic()
+            deadline = deadline or now + self.nodes.knobs.straggler_grace_s
+            ended = await fan.next(max(0.0, deadline - now))
+            if ended is None:
+                for address in fan.pending.values():
+                    failures.slow(address)
+                return
+            tally.take(*ended)
+
+    def spare(self, place: ObjectPlace, index: int, request_for: RequestFor, txn: str) -> None:
+        """Leave the copy of primary `index`, which missed the change, with a handoff: in the background, as an extra."""
+        if not self.nodes.crowded:
+            self.nodes.spawn(self._spare(place, index, request_for, txn))
+
+    async def _spare(self, place: ObjectPlace, index: int, request_for: RequestFor, txn: str) -> None:
+        tried = 0
+        for address, target in self.placement.handoffs(place):
+            if tried >= self.nodes.knobs.handoffs_tried_max:
+                return
+            if not self.nodes.failures.admit(address):
+                continue
+            tried += 1
+            try:
+                await self.nodes.call(address, request_for(target, place.index[index]), txn)
+            except (NodeError, PeerUnavailable):
+                continue
+            return
+
+
+class _Attempt:
+    """A change at one timestamp."""
+
+    __slots__ = ("_fan", "_place", "_request_for", "_txn", "_writer", "tally")
+
+    def __init__(self, writer: Writer, place: ObjectPlace, request_for: RequestFor, txn: str) -> None:
+        self.tally = Tally(place)
+        self._writer = writer
+        self._place = place
+        self._request_for = request_for
+        self._txn = txn
+        self._fan = FanOut(writer.nodes, txn)
+
+    async def run(self) -> Write:
+        """Not undone when cancelled: what was sent goes on."""
+        tally, fan = self.tally, self._fan
+        verdict = Write.WAIT
+        try:
+            self._send()
+            while (verdict := tally.quorum.decide()) is Write.WAIT:
+                ended = await fan.next()
+                if ended is None:
+                    raise RuntimeError("a write waits for nobody")
+                tally.take(*ended)
+            if verdict is Write.DONE:
+                await self._writer.grace(fan, tally)
+                for index in tally.failed:
+                    self._writer.spare(self._place, index, self._request_for, self._txn)
+        finally:
+            if fan.busy:
+                fan.leave(self._late if verdict is Write.DONE else None)
+        return verdict
+
+    def _send(self) -> None:
+        """To every primary, but not to one known to fail as long as the others make a majority."""
+        replicas, admit = self._place.replicas, self._writer.nodes.failures.admit
+        skipped = [i for i in range(len(replicas)) if not admit(replicas[i].address)]
+        if len(replicas) - len(skipped) < self.tally.quorum.needed:
+            skipped = []
+        for i, (address, target) in enumerate(replicas):
+            if i in skipped:
+                self.tally.take(i, PeerUnavailable("known to fail"))
+            else:
+                self._fan.call(i, address, self._request_for(target, self._place.index[i]))
+
+    def _late(self, index: int, outcome: Outcome) -> None:
+        newer = isinstance(outcome, NodeError) and outcome.code in (Code.NEWER_EXISTS, Code.NOT_FOUND)
+        if not isinstance(outcome, Stored) and not newer:
+            self._writer.spare(self._place, index, self._request_for, self._txn)
