@@ -48,16 +48,16 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def answer(request: Message, context: CallContext) -> Message:
+async def answer(request: Message, _context: CallContext) -> Message:
     assert isinstance(request, GetObject)
     return ObjectReply(VERSION, bytes(request.length) if request.length > 0 else None)
 
 
-async def revoke(request: Message, context: CallContext) -> Message:
+async def revoke(_request: Message, _context: CallContext) -> Message:
     return Ready()
 
 
-async def stream(request: Message, exchange: Exchange, context: CallContext) -> None:
+async def stream(request: Message, exchange: Exchange, _context: CallContext) -> None:
     assert isinstance(request, ReadObject)
     await exchange.send(Ready())
     left, piece = request.length, bytes(1 << 20)
@@ -104,14 +104,15 @@ async def measure(pipe: Connection, seconds: float) -> None:
                 done += 1
 
         await asyncio.gather(*(caller() for _ in range(in_flight)))
-        there, here, start = server_cpu(), cpu_s(), time.perf_counter()
+        there, here, start, packets = server_cpu(), cpu_s(), time.perf_counter(), client.counters.packets_out
         done, end = 0, time.perf_counter() + seconds
         await asyncio.gather(*(caller() for _ in range(in_flight)))
         wall, here = time.perf_counter() - start, cpu_s() - here
         there = server_cpu() - there
         print(
             f"{name:>22} {in_flight:4} in flight: {(here + there) / done * 1e6:6.1f} µs CPU "
-            f"(client {here / done * 1e6:5.1f}, server {there / done * 1e6:5.1f}), {done / wall:8.0f}/s"
+            f"(client {here / done * 1e6:5.1f}, server {there / done * 1e6:5.1f}), {done / wall:8.0f}/s, "
+            f"{done / (client.counters.packets_out - packets):.1f} calls a packet"
         )
 
     small = RevokeLease("container", "/AUTH_test/container")
@@ -134,7 +135,10 @@ async def measure(pipe: Connection, seconds: float) -> None:
         await asyncio.gather(*(read() for _ in range(streams)))
         gib = streams / 2
         wall, here, there = time.perf_counter() - start, cpu_s() - here, server_cpu() - there
-        print(f"{'stream':>22} {streams:4} at a time: {(here + there) / gib:.2f} CPU s/GiB (client {here / gib:.2f}, server {there / gib:.2f}), {gib / wall:.2f} GiB/s")
+        print(
+            f"{'stream':>22} {streams:4} at a time: {(here + there) / gib:.2f} CPU s/GiB "
+            f"(client {here / gib:.2f}, server {there / gib:.2f}), {gib / wall:.2f} GiB/s"
+        )
     await client.close()
     pipe.send(False)
 

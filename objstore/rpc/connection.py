@@ -26,6 +26,7 @@ from objstore.runtime.interface import Clock
 from objstore.runtime.knobs import Knobs
 
 logger = logging.getLogger("objstore.rpc")
+TIMEOUT_S_MAX = TIMEOUT_MS_MAX / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,7 @@ class Station:
     dispatcher: Dispatcher
 
 
-@dataclass(slots=True)
-class _Call:
-    future: "asyncio.Future[Message]"
-    deadline: float
-    method: str
+_Call = tuple["asyncio.Future[Message]", float, str]  # the reply, the deadline, the method
 
 
 class CallConnection:
@@ -87,15 +84,17 @@ class CallConnection:
         if link.paused:
             await link.drain(timeout_s)
         codec = station.codec
-        name, body = codec.name(request), codec.encode(request)
-        if not link.fits(body):
-            raise NodeError(Code.BAD_REQUEST, f"{name.decode()} of {len(body)} bytes is too large")
+        body = codec.encode(request)
         self._last_call = call = (self._last_call + 1) & 0xFFFFFFFF
-        timeout_ms = min(max(1, int(timeout_s * 1000)), TIMEOUT_MS_MAX)
-        link.send(frame_head(REQUEST, call, timeout_ms, name, txn.encode(), len(body)), body)
+        timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
+        head = frame_head(REQUEST, call, timeout_ms, codec.name(request), txn.encode(), len(body))
+        try:
+            link.send(head, body)
+        except ValueError as error:
+            raise NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}") from None
         future: asyncio.Future[Message] = self._loop.create_future()
         method = type(request).__name__
-        self._calls[call] = _Call(future, deadline, method)
+        self._calls[call] = (future, deadline, method)
         if not self._sweeping:
             self._sweep_later()
         outcome = "cancelled"
@@ -117,16 +116,17 @@ class CallConnection:
             station.counters.in_flight -= 1
             station.counters.calls[method, outcome] += 1
             if self._calls.pop(call, None) is not None and not link.lost:  # not answered
-                link.send(frame_head(CANCEL, call, 0, b"", b"", 0))
+                link.send(frame_head(CANCEL, call, 0, b"", b"", 0), b"")
 
     def _answered(self, frame: Frame) -> None:
         call = self._calls.pop(frame.call, None)
-        if call is None or call.future.done():
+        if call is None or call[0].done():
             return  # it was given up meanwhile
+        future, _, method = call
         try:
-            call.future.set_result(self._station.codec.decode(frame.name, frame.body))
+            future.set_result(self._station.codec.decode(frame.name, frame.body))
         except ProtocolError as error:
-            call.future.set_exception(PeerUnavailable(f"{self._link.remote}: reply to {call.method}: {error}"))
+            future.set_exception(PeerUnavailable(f"{self._link.remote}: reply to {method}: {error}"))
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
@@ -137,9 +137,9 @@ class CallConnection:
 
     def _sweep(self) -> None:
         now = self._station.clock.monotonic()
-        for call in self._calls.values():
-            if call.deadline <= now and not call.future.done():
-                call.future.set_exception(PeerTimeout(f"{self._link.remote}: no answer to {call.method} in time"))
+        for future, deadline, method in self._calls.values():
+            if deadline <= now and not future.done():
+                future.set_exception(PeerTimeout(f"{self._link.remote}: no answer to {method} in time"))
         for call_number, (_, deadline) in list(self._handlers.items()):
             if deadline <= now:  # its caller gave up
                 self._cancel(call_number)
@@ -218,22 +218,19 @@ class CallConnection:
             return
         try:
             body = codec.encode(reply)
-        except (TypeError, ValueError, OverflowError) as error:  # a field of a wrong type
-            log_defect("reply not encodable", type(reply).__name__, "", error)
-            reply = Refused(Code.INTERNAL, "reply not encodable")
-            body = codec.encode(reply)
-        if not link.fits(body):
-            reply = Refused(Code.INTERNAL, f"reply of {len(body)} bytes is too large")
-            body = codec.encode(reply)
-        link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body)
+            link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body)
+        except (TypeError, ValueError, OverflowError, KeyError) as error:  # no message, a field of a wrong type, too large
+            log_defect("reply not sent", type(reply).__name__, "", error)
+            body = codec.encode(Refused(Code.INTERNAL, f"{type(reply).__name__}: {error}"))
+            link.send(frame_head(REPLY, call, 0, b"Refused", b"", len(body)), body)
 
     # --- the end -----------------------------------------------------------------------------------------------
 
     def link_lost(self, reason: str) -> None:
         """As Conversation: every call of ours fails at once, every handler of theirs is cancelled."""
-        for call in self._calls.values():
-            if not call.future.done():
-                call.future.set_exception(PeerUnavailable(f"{self._link.remote}: {reason}"))
+        for future, _, _ in self._calls.values():
+            if not future.done():
+                future.set_exception(PeerUnavailable(f"{self._link.remote}: {reason}"))
         for number in list(self._handlers):
             self._cancel(number)
 
@@ -241,7 +238,7 @@ class CallConnection:
         """Take no new calls, and tell the peer so."""
         if not self._leaving and not self._link.lost:
             self._leaving = True
-            self._link.send(frame_head(LEAVING, 0, 0, b"", b"", 0))
+            self._link.send(frame_head(LEAVING, 0, 0, b"", b"", 0), b"")
 
     @property
     def busy(self) -> bool:

@@ -13,6 +13,7 @@ class RpcCounters:
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     bytes_in: int = 0
     bytes_out: int = 0
+    packets_out: int = 0
     connections: int = 0
     connections_made: int = 0
     handshakes_refused: int = 0

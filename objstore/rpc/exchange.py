@@ -81,9 +81,10 @@ class SocketExchange:
         self._check()
         codec = self._station.codec
         body = codec.encode(message)
-        if not self._link.fits(body):
-            raise NodeError(Code.BAD_REQUEST, f"message of {len(body)} bytes is too large")
-        self._link.send(frame_head(MESSAGE, 0, 0, codec.name(message), b"", len(body)), body)
+        try:
+            self._link.send(frame_head(MESSAGE, 0, 0, codec.name(message), b"", len(body)), body)
+        except ValueError as error:
+            raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__}: {error}") from None
         await self._progress()
 
     async def send_chunk(self, data: bytes | memoryview) -> None:
@@ -151,7 +152,7 @@ class SocketExchange:
         """Nothing more will be sent; what still comes is dropped up to the peer's DONE."""
         if not (self._sent_done or self._over):
             self._sent_done = True
-            self._link.send(frame_head(DONE, 0, 0, b"", b"", 0))
+            self._link.send(frame_head(DONE, 0, 0, b"", b"", 0), b"")
             self._inbox.clear()
             self._inbox_bytes = 0
             self._link.resume_reading()
@@ -218,10 +219,11 @@ class StreamConnection:
         assert self._exchange is None
         codec = self._station.codec
         body = codec.encode(request)
-        if not self._link.fits(body):
-            raise NodeError(Code.BAD_REQUEST, f"{type(request).__name__} of {len(body)} bytes is too large")
-        timeout_ms = min(max(1, int(timeout_s * 1000)), TIMEOUT_MS_MAX)
-        self._link.send(frame_head(OPEN, 0, timeout_ms, codec.name(request), txn.encode(), len(body)), body)
+        timeout_ms = min(int(timeout_s * 1000), TIMEOUT_MS_MAX)
+        try:
+            self._link.send(frame_head(OPEN, 0, timeout_ms, codec.name(request), txn.encode(), len(body)), body)
+        except ValueError as error:
+            raise NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}") from None
         return self._begin(timeout_s)
 
     def _begin(self, timeout_s: float) -> SocketExchange:

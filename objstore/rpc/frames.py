@@ -28,6 +28,8 @@ _FRAME = struct.Struct("<BBBxIII")
 PACKET_HEAD_BYTES = MAC_BYTES + _HEAD.size
 CHUNK_HEAD_BYTES = MAC_BYTES + _CHUNK_HEAD.size
 FRAME_HEAD_BYTES = _FRAME.size
+FRAME_HEAD_BYTES_MAX = FRAME_HEAD_BYTES + 2 * 255
+COPIED_BYTES_MAX = 1 << 14
 TIMEOUT_MS_MAX = 0xFFFFFFFF
 
 REQUEST = 1  # a call; answered by one REPLY of the same call number
@@ -150,8 +152,11 @@ class PacketReader:
         total = PACKET_HEAD_BYTES + length
         if have >= total:
             self._start = start + total
-            self._verify(buffer[start : start + MAC_BYTES], buffer[start + MAC_BYTES : start + total])
-            _split(buffer[start + PACKET_HEAD_BYTES : start + total], events)
+            signed: bytes | memoryview = buffer[start + MAC_BYTES : start + total]
+            if total <= COPIED_BYTES_MAX:
+                signed = bytes(signed)  # pieces of bytes are cheaper to take than pieces of a view
+            self._verify(buffer[start : start + MAC_BYTES], signed)
+            _split(signed, events)
             if self._start == self._end:
                 self._start = self._end = 0
             return True
@@ -193,9 +198,9 @@ class PacketReader:
             return
         packet = memoryview(large)
         self._verify(packet[:MAC_BYTES], packet[MAC_BYTES:])
-        _split(packet[PACKET_HEAD_BYTES:], events)
+        _split(packet[MAC_BYTES:], events)
 
-    def _verify(self, mac: memoryview, signed: memoryview) -> None:
+    def _verify(self, mac: memoryview, signed: bytes | memoryview) -> None:
         if not hmac.compare_digest(hmac.digest(self._key, signed, "sha256")[:MAC_BYTES], mac):
             raise ProtocolError("packet not authentic")
         self._sequence += 1
@@ -215,17 +220,19 @@ def _checked(data: bytes, crc: int) -> Chunk:
     return Chunk(data, crc)
 
 
-def _split(payload: memoryview, events: list[Event]) -> None:
-    at, end = 0, len(payload)
+def _split(signed: bytes | memoryview, events: list[Event]) -> None:
+    """The frames after a packet's head."""
+    at, end = _HEAD.size, len(signed)
+    unpack_from = _FRAME.unpack_from
     while at < end:
         if end - at < FRAME_HEAD_BYTES:
             raise ProtocolError("frame cut short")
-        kind, name_length, txn_length, call, timeout_ms, body_length = _FRAME.unpack_from(payload, at)
+        kind, name_length, txn_length, call, timeout_ms, body_length = unpack_from(signed, at)
         name_at = at + FRAME_HEAD_BYTES
         txn_at = name_at + name_length
         body_at = txn_at + txn_length
         at = body_at + body_length
         if at > end:
             raise ProtocolError("frame cut short")
-        name, txn = bytes(payload[name_at:txn_at]), bytes(payload[txn_at:body_at])
-        events.append(Frame(kind, call, timeout_ms, name, txn, payload[body_at:at]))
+        name, txn = bytes(signed[name_at:txn_at]), bytes(signed[txn_at:body_at])
+        events.append(Frame(kind, call, timeout_ms, name, txn, signed[body_at:at]))

@@ -4,7 +4,7 @@ cut (`local.py`), and the simulator's network.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from objstore.formats.messages import Address, Message
 
@@ -63,8 +63,7 @@ class Peer(Protocol):
         """As Caller.call, over this very connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(NamedTuple):
     """What a handler knows of its call beside the request."""
 
     txn: str

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from objstore.rpc.counters import RpcCounters
-from objstore.rpc.frames import Event, PacketReader, PacketWriter, ProtocolError
+from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, Event, PacketReader, PacketWriter, ProtocolError
 from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.net import tune
 
 HANDSHAKE_READ_BYTES = 4096
+JOINED_BYTES_MAX = 1 << 14
 logger = logging.getLogger("objstore.rpc")
 
 
@@ -51,6 +52,7 @@ class Link(asyncio.BufferedProtocol):
         self._reader: PacketReader | None = None
         self._writer: PacketWriter | None = None
         self._conversation: Conversation | None = None
+        self.body_bytes_max = knobs.packet_bytes_max - FRAME_HEAD_BYTES_MAX
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._flush_scheduled = False
@@ -168,21 +170,22 @@ class Link(asyncio.BufferedProtocol):
         """More than the high-water mark is unsent: `drain` before sending more."""
         return self._paused
 
-    def send(self, head: bytes, body: bytes = b"") -> None:
-        """Queue one frame; all frames of one turn of the loop leave in one packet."""
-        size = len(head) + len(body)
-        if self._pending_bytes + size > self._knobs.packet_bytes_max:
+    def send(self, head: bytes, body: bytes) -> None:
+        """Queue one frame: all frames of one turn of the loop leave in one packet. Raises ValueError for a body above
+        `body_bytes_max`.
+        """
+        size = len(body)
+        if size > self.body_bytes_max:
+            raise ValueError(f"message of {size} bytes is too large")
+        pending = self._pending
+        if self._pending_bytes and self._pending_bytes + size > self.body_bytes_max:
             self._flush()
-        self._pending.append(head)
-        self._pending.append(body)
-        self._pending_bytes += size
+        pending.append(head)
+        pending.append(body)
+        self._pending_bytes += len(head) + size
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
-
-    def fits(self, body: bytes) -> bool:
-        """Whether a frame with this body is within the packet limit (its head is below 1 KiB)."""
-        return len(body) <= self._knobs.packet_bytes_max - 1024
 
     def send_chunk(self, data: bytes | memoryview) -> None:
         """Queue a chunk; `data` is not copied and must not change any more."""
@@ -204,8 +207,12 @@ class Link(asyncio.BufferedProtocol):
         self._pending.clear()
         self._pending_bytes = 0
         if not self.lost:
+            self._counters.packets_out += 1
             self._counters.bytes_out += len(mac) + len(signed)
-            self._transport.writelines((mac, signed))
+            if len(signed) <= JOINED_BYTES_MAX:
+                self._transport.write(mac + signed)
+            else:
+                self._transport.writelines((mac, signed))
 
     async def drain(self, timeout_s: float) -> None:
         """Wait until less than the high-water mark is unsent. Raises PeerTimeout, PeerUnavailable."""
