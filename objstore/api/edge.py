@@ -1,0 +1,225 @@
+"""The public edge: which API answers a request, transaction ids, the access log, and the last line of defence.
+
+Requests are routed by the bytes of their target: `/v1/` is Swift, `/auth`, `/info`, `/healthcheck` and `/metrics` are pages, all
+else belongs to the API that is given for it.
+"""
+
+import logging
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import HttpVersion11
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
+
+from objstore.api.connection import EdgeServer, Outcome
+from objstore.api.dates import http_date
+from objstore.api.limits import EdgeLimits
+from objstore.api.pages import Pages, error_page
+from objstore.api.reply import Reply, send
+from objstore.api.request import Request
+from objstore.api.utf8headers import HeadTooLarge, NameCodec
+from objstore.model.errors import StoreError
+from objstore.runtime.interface import Clock, Rng
+from objstore.runtime.rng import new_txn
+
+WATCH_EVERY_S = 1.0
+UNREAD_BYTES_MAX = 65_536
+"""A connection whose client still owes more of an unwanted body is closed after the answer."""
+
+_LOG = logging.getLogger("objstore.api")
+_ACCESS = logging.getLogger("objstore.access")
+_PAGES = frozenset({"/info", "/healthcheck", "/metrics", "/auth"})
+
+
+class Api(Protocol):
+    """One HTTP API over the store."""
+
+    async def handle(self, request: Request) -> Reply:
+        """Raises StoreError, which goes to `error_reply`."""
+
+    def error_reply(self, request: Request, error: StoreError) -> Reply:
+        """The response to a failure."""
+
+
+class EdgeMetrics(Protocol):
+    """Where the edge counts."""
+
+    def request(self, method: str, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
+        """One request was answered; status 0 when the client left before."""
+
+
+class NothingElse:
+    """The API of every path that no other one claims: there is nothing there."""
+
+    async def handle(self, request: Request) -> Reply:  # noqa: ARG002 - every API has it
+        return error_page(404)
+
+    def error_reply(self, request: Request, error: StoreError) -> Reply:  # noqa: ARG002
+        return error_page(400, error.text)
+
+
+class Edge:
+    """One worker's HTTP front. `make_server` gives what its listener needs, `serve_clock` runs beside it, `drain` ends it."""
+
+    def __init__(
+        self,
+        swift: Api,
+        pages: Pages,
+        clock: Clock,
+        rng: Rng,
+        metrics: EdgeMetrics,
+        limits: EdgeLimits | None = None,
+        other: Api | None = None,
+    ) -> None:
+        """`other` answers paths that are neither Swift's nor pages."""
+        self._swift = swift
+        self._pages = pages
+        self._other = other or NothingElse()
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._limits = limits or EdgeLimits()
+        self._codec = NameCodec(rng)
+        self._server: EdgeServer | None = None
+        self._date = (0, "")
+        self.draining = False
+
+    def make_server(self) -> EdgeServer:
+        """The protocol factory for `loop.create_server`; call it inside the running loop, once."""
+        self._server = EdgeServer(self, self._limits, self._codec)
+        return self._server
+
+    async def serve_clock(self) -> None:
+        """Watch over slow clients, until cancelled."""
+        while True:
+            await self._clock.sleep(WATCH_EVERY_S)
+            if self._server is not None:
+                self._server.watch(self._clock.monotonic())
+
+    async def drain(self, timeout_s: float) -> None:
+        """End without losing a request. From now on every response closes its connection; idle connections get a grace in
+        which their next request is still answered; what is unfinished after `timeout_s` is cut. The listener must be closed
+        (or left to other workers) first.
+        """
+        self.draining = True
+        if self._server is None:
+            return
+        start = self._clock.monotonic()
+        while connections := self._server.open_connections():
+            passed = self._clock.monotonic() - start
+            if passed >= timeout_s:
+                break
+            if passed >= self._limits.drain_grace_s:
+                for connection in connections:
+                    if connection.idle:
+                        connection.force_close()
+            await self._clock.sleep(0.05)
+        await self._server.shutdown(1.0)
+
+    async def handle(self, request: Request) -> Outcome:
+        """Answer one request. See `connection.Application`."""
+        started = self._clock.monotonic()
+        request.txn = new_txn(self._rng)
+        api = self._api_of(request)
+        status, sent, outcome = 0, 0, Outcome(False, True)
+        try:
+            try:
+                status, sent, outcome = await self._answer(request, await api.handle(request))
+            except StoreError as error:
+                if request.responded:
+                    self._cut(request, error)
+                else:
+                    status, sent, outcome = await self._answer(request, api.error_reply(request, error))
+        except ConnectionError:
+            pass  # the client is gone: there is nobody to answer
+        except Exception as error:
+            _LOG.exception("request failed", extra={"txn": request.txn, "method": request.method})
+            if request.responded:
+                self._cut(request, error)
+            else:
+                status, outcome = 500, await self._last_words(request)
+        self._account(request, status, sent, self._clock.monotonic() - started)
+        return outcome
+
+    async def refuse(self, request: Request, error: BaseException) -> Outcome:
+        """Answer what the parser refused. See `connection.Application`."""
+        request.txn = new_txn(self._rng)
+        request.version, request.keep_alive, request.path = HttpVersion11, False, "-"
+        if isinstance(error, BadHttpMethod):
+            reply = error_page(HTTPStatus.METHOD_NOT_ALLOWED)
+        elif isinstance(error, HeadTooLarge):
+            reply = error_page(431, "Request header too large")
+        elif isinstance(error, LineTooLong):
+            reply = error_page(400, "Request line or header field too long")
+        else:
+            reply = error_page(400, "Malformed request")
+        try:
+            status, sent, outcome = await self._answer(request, reply)
+        except ConnectionError:
+            status, sent, outcome = 0, 0, Outcome(False, True)
+        self._account(request, status, sent, 0.0)
+        return outcome
+
+    def _api_of(self, request: Request) -> Api:
+        path = request.path
+        if path.startswith("/v1/") or path == "/v1":
+            return self._swift
+        if path in _PAGES or path.startswith("/auth/"):
+            return self._pages
+        return self._other
+
+    async def _answer(self, request: Request, reply: Reply) -> tuple[int, int, Outcome]:
+        keep_alive = request.keep_alive and not reply.close and not self.draining and self._can_follow(request)
+        try:
+            sent = await send(reply, request, self._now(), keep_alive)
+        finally:
+            if reply.done is not None:
+                await reply.done()
+        return reply.status, sent, Outcome(keep_alive)
+
+    @staticmethod
+    def _can_follow(request: Request) -> bool:
+        """Whether another request can follow on the connection."""
+        if request.upgrade or request.broken or request.method == "CONNECT" or request.awaits_continue:
+            return False
+        if not request.unread:
+            return True
+        size = request.payload_size
+        return size is not None and size - request.bytes_received <= UNREAD_BYTES_MAX
+
+    def _cut(self, request: Request, error: Exception) -> None:
+        _LOG.warning("response cut short", extra={"txn": request.txn, "reason": str(error) or type(error).__name__})
+        request.connection.abort()
+
+    async def _last_words(self, request: Request) -> Outcome:
+        try:
+            await self._answer(request, error_page(500, "Internal error", [("X-Content-Type-Options", "nosniff")]))
+        except ConnectionError:
+            pass
+        return Outcome(False)
+
+    def _now(self) -> str:
+        seconds = int(self._clock.now())
+        if seconds != self._date[0]:
+            self._date = (seconds, http_date(seconds))
+        return self._date[1]
+
+    def _account(self, request: Request, status: int, sent: int, seconds: float) -> None:
+        """One access-log line and one count. The query is left out: it may hold signatures."""
+        self._metrics.request(request.method, status, seconds, request.bytes_received, sent)
+        if _ACCESS.isEnabledFor(logging.INFO):
+            path = request.path if request.path.isprintable() and request.path.isascii() else ascii(request.path)
+            _ACCESS.info(
+                "request",
+                extra={
+                    "txn": request.txn,
+                    "method": request.method,
+                    "path": path,
+                    "status": status,
+                    "bytes_in": request.bytes_received,
+                    "bytes_out": sent,
+                    "ms": round(seconds * 1000, 2),
+                    "user": request.user,
+                    "client": request.connection.client,
+                },
+            )
