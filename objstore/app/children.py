@@ -88,7 +88,7 @@ class Plan:
 
     def next_deadline(self) -> float | None:
         """When `due` has something to do, if nothing happens before."""
-        times = [child.start_at for child in self.children if child.state is State.WAITING and not self.stopping]
+        times = [child.start_at for child in self.children if self._may_start(child)]
         times += [child.kill_at for child in self.children if child.state is State.STOPPING]
         return min(times, default=None)
 
@@ -97,7 +97,7 @@ class Plan:
         actions = Actions()
         self._advance_reload(actions, now)
         for child in list(self.children):
-            if child.state is State.WAITING and not self.stopping and child.start_at <= now:
+            if self._may_start(child) and child.start_at <= now:
                 child.state, child.started_at = State.STARTING, now
                 actions.start.append(child)
             elif child.state is State.STOPPING and child.kill_at <= now:
@@ -156,6 +156,16 @@ class Plan:
             self.children.remove(child)
         for child in self.children:
             child.successor = None
+
+    def _may_start(self, child: Child) -> bool:
+        """Waiting, and its turn: at first, workers start when the storage processes beside them are ready, so that a public
+        port that answers has a store behind it.
+        """
+        if child.state is not State.WAITING or self.stopping:
+            return False
+        if self.was_ready or child.spec.kind == "storage":
+            return True
+        return all(one.state is State.READY for one in self.children if one.spec.kind == "storage")
 
     def _advance_stop(self, actions: Actions, now: float) -> None:
         public = [child for child in self.children if child.spec.kind == "public"]

@@ -128,12 +128,13 @@ def secret_new(path: str | None) -> int:
 
 
 @cli.command()
+@click.option("--plain", is_flag=True, help="One line of key=value pairs per device, sizes in bytes: for programs.")
 @cluster_options
-def status(config: str | None, data: str | None) -> int:
+def status(plain: bool, config: str | None, data: str | None) -> int:
     """Show every node of the rings, its devices and what is pending on them."""
     from objstore.app.commands import status as implementation
 
-    return implementation.run(config, data)
+    return implementation.run(config, data, plain)
 
 
 @cli.command()
@@ -175,9 +176,6 @@ def quarantine_restore(device: str, entry: str, config: str | None, data: str | 
 @cli.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import PackageNotFoundError, version
+    from objstore.app.version import VERSION
 
-    try:
-        print(f"objstore {version('objstore')}")
-    except PackageNotFoundError:
-        print("objstore, from a checkout")
+    print(f"objstore {VERSION}")

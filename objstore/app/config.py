@@ -10,6 +10,9 @@ Role = Literal["proxy", "auth", "account", "container", "object", "daemons"]
 PUBLIC_ROLES: frozenset[Role] = frozenset(("proxy", "auth"))
 STORAGE_ROLES: frozenset[Role] = frozenset(("account", "container", "object", "daemons"))
 ALL_ROLES: tuple[Role, ...] = ("proxy", "auth", "account", "container", "object", "daemons")
+CLOCK_IDENTITY_MAX = 511
+"""Nodes that give timestamps have a number of their own; the lower bits of a timestamp hold it and the worker's slot."""
+SLOTS_PER_NODE_MAX = 32
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +30,17 @@ class Cluster(Section, frozen=True):
     rings_dir: str = "rings"
 
 
+class PolicySection(Section, frozen=True):
+    """One storage policy; its ring is `object.ring.gz` for index 0, else `object-<index>.ring.gz`."""
+
+    index: int
+    name: str
+    default: bool = False
+    deprecated: bool = False
+    aliases: tuple[str, ...] = ()
+    sloppy: bool = False
+
+
 class Node(Section, frozen=True):
     """This node."""
 
@@ -36,6 +50,7 @@ class Node(Section, frozen=True):
     ports: tuple[int, ...] = ()
     devices_root: str = "devices"
     state_dir: str = "state"
+    run_dir: str = "run"
     clock_identity: int = -1
 
 
@@ -55,12 +70,14 @@ class Proxy(Section, frozen=True):
 
 
 class User(Section, frozen=True):
-    """One user of the built-in authentication."""
+    """One user of the built-in authentication: `account:name`, who logs in with `key`."""
 
     account: str
-    user: str
+    name: str
     key: str
-    groups: tuple[str, ...] = ()
+    admin: bool = False
+    reseller: bool = False
+    service: bool = False
 
 
 class Auth(Section, frozen=True):
@@ -126,6 +143,7 @@ class Config(Section, frozen=True):
     daemons: Daemons = Daemons()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    policies: tuple[PolicySection, ...] = (PolicySection(index=0, name="Policy-0", default=True),)
 
     @property
     def is_public(self) -> bool:
@@ -143,16 +161,17 @@ PATHS = (
     ("cluster", "rings_dir"),
     ("node", "devices_root"),
     ("node", "state_dir"),
+    ("node", "run_dir"),
     ("proxy", "tls_cert"),
     ("proxy", "tls_key"),
 )
 
 DEVELOPMENT_USERS = (
-    User(account="test", user="tester", key="testing", groups=(".admin",)),
-    User(account="test", user="tester2", key="testing2", groups=(".admin",)),
-    User(account="test", user="tester3", key="testing3"),
-    User(account="test2", user="tester2", key="testing2", groups=(".admin",)),
-    User(account="test5", user="tester5", key="testing5", groups=("service",)),
-    User(account="admin", user="admin", key="admin", groups=(".admin", ".reseller_admin")),
+    User(account="test", name="tester", key="testing", admin=True),
+    User(account="test", name="tester2", key="testing2", admin=True),
+    User(account="test", name="tester3", key="testing3"),
+    User(account="test2", name="tester2", key="testing2", admin=True),
+    User(account="test5", name="tester5", key="testing5", service=True),
+    User(account="admin", name="admin", key="admin", admin=True, reseller=True),
 )
 """The well-known users of tempauth's documentation; only with `auth.development`, and only on a loopback address."""

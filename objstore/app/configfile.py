@@ -5,13 +5,16 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from objstore.app.config import PATHS, Config, Section, User
+from objstore.app.config import CLOCK_IDENTITY_MAX, PATHS, Config, PolicySection, Section, User
+from objstore.model.policy import Policies, Policy
 
 SECRET_BYTES_MIN = 32
+LISTS: dict[str, type[Section]] = {"users": User, "policies": PolicySection}
+"""Keys that hold a list of tables."""
 SectionT = TypeVar("SectionT", bound=Section)
 
 
@@ -88,23 +91,23 @@ def _section(cls: type[SectionT], tree: dict[str, Any], prefix: str, path: str, 
                 values[key] = _section(field.type, value, f"{prefix}{key}.", path, problems)
             else:
                 problems.append(f"{where}: this is a table; write [{prefix}{key}]")
-        elif key == "users":
-            values[key] = _users(value, where, path, problems)
+        elif key in LISTS:
+            values[key] = _tables(LISTS[key], value, f"{prefix}{key}", path, problems)
         else:
             try:
                 values[key] = msgspec.convert(value, field.type)
             except msgspec.ValidationError as error:
-                problems.append(f"{where}: {_plain(error)}")
+                problems.append(f"{where}: {_plain(error, field.type)}")
     missing = [name for name, field in fields.items() if field.required and name not in tree]
     problems += [f"{path}: {prefix}{name}: this key is needed" for name in missing]
     return cls(**values) if len(problems) == before else None
 
 
-def _users(value: Any, where: str, path: str, problems: list[str]) -> tuple[User | None, ...]:
+def _tables(cls: type[SectionT], value: Any, key: str, path: str, problems: list[str]) -> tuple[SectionT | None, ...]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        problems.append(f"{where}: users are tables; write [[auth.users]] once per user")
+        problems.append(f"{path}: {key}: this is a list of tables; write [[{key}]] once for each")
         return ()
-    return tuple(_section(User, entry, f"auth.users[{i}].", path, problems) for i, entry in enumerate(value))
+    return tuple(_section(cls, entry, f"{key}[{i}].", path, problems) for i, entry in enumerate(value))
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -112,9 +115,19 @@ def _nearest(key: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known here are: {', '.join(sorted(known))}"
 
 
-def _plain(error: msgspec.ValidationError) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:].replace("`", "'")
+def _plain(error: msgspec.ValidationError, kind: Any) -> str:
+    text = str(error).replace("`", "'")
+    text = text[:1].lower() + text[1:]
+    wrong = re.match(r"invalid enum value '(.*?)'", text)
+    return f"{wrong[0]}{_nearest(wrong[1], _choices(kind))}" if wrong else text
+
+
+def _choices(kind: Any) -> list[str]:
+    """The words that a Literal, or a tuple of them, allows."""
+    found = []
+    for part in get_args(kind):
+        found += [part] if isinstance(part, str) else _choices(part)
+    return found
 
 
 def _with_paths(config: Config, path: str, environ: Mapping[str, str], problems: list[str]) -> Config:
@@ -150,13 +163,22 @@ def _contradictions(config: Config) -> list[str]:
             f"auth.development: the development users' keys are public, so they are refused on {proxy.bind}; bind to 127.0.0.1, "
             "or remove this line and list users of your own"
         )
-    if config.node.clock_identity > 16383:
-        found.append("node.clock_identity: at most 16383, or -1 to derive it from the name")
+    if not -1 <= config.node.clock_identity <= CLOCK_IDENTITY_MAX:
+        found.append(f"node.clock_identity: 0 to {CLOCK_IDENTITY_MAX}, or -1 to derive it from the name")
+    try:
+        policies_of(config)
+    except ValueError as error:
+        found.append(f"policies: {error}")
     for section_name in ("proxy", "storage", "daemons", "limits"):
         for key, value in msgspec.structs.asdict(getattr(config, section_name)).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
                 found.append(f"{section_name}.{key}: must not be negative")
     return found
+
+
+def policies_of(config: Config) -> Policies:
+    """The storage policies. Raises ValueError for a set that no cluster can have."""
+    return Policies([Policy(**msgspec.structs.asdict(one)) for one in config.policies])
 
 
 def is_loopback(host: str) -> bool:

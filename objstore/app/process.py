@@ -56,7 +56,7 @@ async def _serve(config: Config, options: argparse.Namespace, control: socket.so
         graph = await wiring.start_public(config, options.name, options.slot, listener)
     else:
         ports = [int(port) for port in options.ports.split(",")]
-        graph = await wiring.start_storage(config, options.name, options.slot, ports)
+        graph = await wiring.start_storage(config, options.name, ports)
     try:
         gc.collect()
         gc.freeze()

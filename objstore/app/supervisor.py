@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import IO
 
 from objstore.app.children import Child, Plan, Spec
 
@@ -42,6 +43,7 @@ class Supervisor:
     """Runs `specs` until a signal ends it.
 
     `listener`: the bound public socket, inherited by public children. `hup_stops`: take SIGHUP as the end of the terminal.
+    `output`: where the children's log lines go, by default this process's standard output.
     """
 
     specs: Iterable[Spec]
@@ -49,6 +51,7 @@ class Supervisor:
     announce: Announce = lambda _event, _child: None
     on_ready: Callable[[], None] = lambda: None
     hup_stops: bool = False
+    output: IO[bytes] | None = None
     plan: Plan = field(init=False)
     _running: dict[int, Running] = field(init=False, default_factory=dict)
 
@@ -133,7 +136,12 @@ class Supervisor:
         with theirs:
             # A process group of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                command, stdin=subprocess.DEVNULL, pass_fds=fds, process_group=0, env=_environment()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self.output,
+                pass_fds=fds,
+                process_group=0,
+                env=_environment(),
             )
         return Running(child, process, ours)
 

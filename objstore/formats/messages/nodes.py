@@ -16,6 +16,7 @@ class DeviceReport(msgspec.Struct, array_like=True, frozen=True):
     bytes_free: int
     pending_updates: int
     quarantined: int
+    path: str = ""  # the device's directory on its node
 
 
 class NodeReport(Message, frozen=True):

@@ -1,0 +1,62 @@
+"""`objstore quarantine list` and `restore`."""
+
+import time
+
+from objstore.app.commands.client import Cluster, on_cluster, table
+from objstore.app.failure import Failure
+from objstore.formats.messages import (
+    Address,
+    ListQuarantine,
+    NodeReport,
+    QuarantineList,
+    Ready,
+    RestoreQuarantine,
+)
+from objstore.model.errors import NodeError
+
+HEADING = ("DEVICE", "ENTRY", "SINCE", "NAME", "REASON", "FILE")
+
+
+def show(device: str | None, config: str | None, data: str | None) -> int:
+    """One line per quarantined file."""
+
+    async def work(cluster: Cluster) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = []
+        for label, (address, name) in (await _devices(cluster, device)).items():
+            answer = await cluster.ask(address, ListQuarantine(name), QuarantineList)
+            for entry in answer.entries:
+                since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time_s))
+                rows.append((label, entry.id, since, entry.name or "?", entry.reason, entry.path))
+        return rows
+
+    rows = on_cluster(config, data, work)
+    print(table(HEADING, rows) if rows else "nothing is in quarantine")
+    return 0
+
+
+def restore(device: str, entry: str, config: str | None, data: str | None) -> int:
+    """Put one file back. Raises Failure when it is not there or still does not verify."""
+
+    async def work(cluster: Cluster) -> None:
+        ((address, name),) = (await _devices(cluster, device)).values()
+        try:
+            await cluster.ask(address, RestoreQuarantine(name, entry), Ready)
+        except NodeError as error:
+            raise Failure(f"{device}: {entry}: {error.text or error.code}") from error
+
+    on_cluster(config, data, work)
+    print(f"{entry} is back in place on {device}")
+    return 0
+
+
+async def _devices(cluster: Cluster, wanted: str | None) -> dict[str, tuple[Address, str]]:
+    """node/device -> where it is. Raises Failure when the one wanted is not there."""
+    found = {}
+    for address, report in (await cluster.reports()).items():
+        if isinstance(report, NodeReport):
+            found.update({f"{report.node}/{one.device}": (address, one.device) for one in report.devices if one.state == "ok"})
+    if wanted is None:
+        return found
+    if wanted not in found:
+        raise Failure(f"no device {wanted} answers; those that do: {', '.join(sorted(found)) or 'none'}")
+    return {wanted: found[wanted]}

@@ -1,0 +1,73 @@
+"""`objstore status`: every node of the rings."""
+
+import sys
+import time
+
+from objstore.app.commands.client import Cluster, on_cluster, size_text, table
+from objstore.formats.messages import NodeReport
+
+HEADING = ("NODE", "ADDRESS", "UP", "DEVICE", "STATE", "USED", "FREE", "PENDING", "QUARANTINED")
+PLAIN_FIELDS = ("node", "address", "up_s", "device", "state", "bytes_total", "bytes_free", "pending", "quarantined")
+
+
+def run(config: str | None, data: str | None, plain: bool) -> int:
+    """Print the table. Exit code 1 when a node does not answer, a device is refused, or rings differ."""
+    rows, problems = on_cluster(config, data, collect)
+    if plain:
+        for row in rows:
+            print(" ".join(f"{key}={_plain(value)}" for key, value in zip(PLAIN_FIELDS, row, strict=True)))
+    else:
+        print(table(HEADING, [_readable(row) for row in rows]))
+    for line in problems:
+        print(f"objstore: {line}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+Row = tuple[str, str, int, str, str, int, int, int, int]
+
+
+async def collect(cluster: Cluster) -> tuple[list[Row], list[str]]:
+    """A row per device (or per process that does not answer), and what is wrong."""
+    rows: list[Row] = []
+    problems: list[str] = []
+    for address, report in (await cluster.reports()).items():
+        where = f"{address.ip}:{address.port}"
+        if not isinstance(report, NodeReport):
+            rows.append(("?", where, 0, "?", "down", 0, 0, 0, 0))
+            problems.append(f"{where} does not answer: {report}")
+            continue
+        up_s = max(0, int(time.time() - report.started_s))
+        for device in report.devices:
+            rows.append(
+                (
+                    *(report.node, where, up_s, device.device, device.state, device.bytes_total, device.bytes_free),
+                    *(device.pending_updates, device.quarantined),
+                )
+            )
+            if device.state != "ok":
+                problems.append(f"{report.node}/{device.device}: {device.state}")
+        differing = [name for name, digest in cluster.rings.digests.items() if report.rings.get(name) != digest]
+        if differing:
+            problems.append(
+                f"{report.node} uses other rings than this command: {', '.join(differing)}; copy them and send it SIGHUP"
+            )
+    return rows, problems
+
+
+def _readable(row: Row) -> tuple[str, ...]:
+    node, where, up_s, device, state, total, free, pending, quarantined = row
+    if state == "down":
+        return (node, where, "-", device, state, "-", "-", "-", "-")
+    return (node, where, _duration(up_s), device, state, size_text(total - free), size_text(free), str(pending), str(quarantined))
+
+
+def _plain(value: object) -> str:
+    text = str(value)
+    return text if text and " " not in text else f'"{text}"'
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

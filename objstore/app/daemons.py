@@ -1,0 +1,93 @@
+"""What a storage process says about itself and does on request: the messages NodeStatus and RunDaemon."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from objstore.formats.messages import DaemonReport, DeviceReport, NodeReport, NodeStatus, RunDaemon
+from objstore.model.errors import Code, NodeError
+from objstore.rpc.interface import CallContext, Dispatcher
+from objstore.runtime.interface import Disk
+from objstore.runtime.worker import WorkerLoop
+
+log = logging.getLogger("objstore.node")
+
+DAEMONS = (
+    *("object-replicator", "object-updater", "object-auditor", "object-expirer"),
+    *("container-replicator", "container-updater", "container-auditor"),
+    *("account-replicator", "account-auditor", "account-reaper"),
+)
+"""All names that `objstore daemon` takes. Which of them this release runs, the node says."""
+
+
+class DeviceView(Protocol):
+    """One device as this process sees it, usable or not."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def disk(self) -> Disk | None:
+        """None when it is refused."""
+
+    def state(self) -> str:
+        """ "ok", or why it is refused."""
+
+
+class NodeService:
+    """Answers for one process."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        pid: int,
+        started_s: float,
+        rings: dict[str, str],
+        devices: Sequence[DeviceView],
+        counts: Callable[[str], tuple[int, int]],
+        loops: Iterable[WorkerLoop],
+    ) -> None:
+        """`counts(device)`: pending updates, quarantined files. `rings`: names and digests."""
+        self._about = (name, version, pid, started_s)
+        self._rings = rings
+        self._devices = devices
+        self._counts = counts
+        self.loops = {loop.worker.name: loop for loop in loops}
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        dispatcher.on(NodeStatus, self.status)  # type: ignore[arg-type]
+        dispatcher.on(RunDaemon, self.run_daemon)  # type: ignore[arg-type]
+
+    async def status(self, _request: NodeStatus, _context: CallContext) -> NodeReport:
+        """As NodeStatus says."""
+        name, version, pid, started_s = self._about
+        return NodeReport(name, version, pid, started_s, [await self._report(one) for one in self._devices], self._rings)
+
+    async def run_daemon(self, request: RunDaemon, _context: CallContext) -> DaemonReport:
+        """As RunDaemon says. Refused: bad_request for a job that this node does not have."""
+        loop = self.loops.get(request.name)
+        if loop is None:
+            raise NodeError(Code.BAD_REQUEST, no_such_daemon(request.name, self.loops))
+        log.info("pass on request", extra={"worker": request.name})
+        return DaemonReport(await loop.run_once())
+
+    async def _report(self, device: DeviceView) -> DeviceReport:
+        if device.disk is None:
+            return DeviceReport(device.name, device.state(), 0, 0, 0, 0, device.path)
+        try:
+            total, free = await device.disk.run(device.disk.fs.free)
+        except OSError as error:
+            return DeviceReport(device.name, f"cannot be read: {error.strerror}", 0, 0, 0, 0, device.path)
+        pending, quarantined = self._counts(device.name)
+        return DeviceReport(device.name, device.state(), total, free, pending, quarantined, device.path)
+
+
+def no_such_daemon(name: str, known: Iterable[str]) -> str:
+    """One plain line."""
+    if name in DAEMONS:
+        return f"{name} is not part of this release; there are: {', '.join(sorted(known))}"
+    return f"there is no daemon {name}; there are: {', '.join(sorted(known))}"

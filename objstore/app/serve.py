@@ -1,0 +1,69 @@
+"""`objstore serve`: one node of a deployment. Everything that can be wrong is found before the first process starts."""
+
+import os
+
+from objstore.app.children import Spec
+from objstore.app.config import Config
+from objstore.app.configfile import ConfigError, load_config, read_secret
+from objstore.app.identity import cluster_fingerprint
+from objstore.app.rings import groups_of, load_rings
+from objstore.app.supervisor import Supervisor, bind_public
+from objstore.runtime.device import DeviceRefused, open_device
+
+
+def run(config_path: str) -> int:
+    """Run until a signal. Returns the exit code. Raises ConfigError, OSError before anything runs."""
+    path = os.path.abspath(config_path)
+    config = load_config(path)
+    specs = plan(config, path)
+    os.makedirs(config.node.state_dir, mode=0o700, exist_ok=True)
+    os.makedirs(config.node.run_dir, mode=0o700, exist_ok=True)
+    if not config.is_public:
+        return Supervisor(specs).run()
+    with bind_public(config.proxy.bind, config.proxy.port) as listener:
+        return Supervisor(specs, listener).run()
+
+
+def plan(config: Config, path: str) -> list[Spec]:
+    """The processes of this node. Raises ConfigError: secret, rings, devices."""
+    read_secret(config)
+    rings = load_rings(config)
+    name, drain_s = config.node.name, config.proxy.drain_timeout_s
+    specs = []
+    if config.is_storage:
+        groups = groups_of(rings.devices(), config.node.ip, config.node.ports)
+        if not groups:
+            raise ConfigError([f"{path}: no ring has a device at {_address(config)}: check node.ip and node.ports, or add devices"])
+        check_devices(config, [device for group in groups for device in group.devices])
+        for number, group in enumerate(groups):
+            label = name if len(groups) == 1 else f"{name}-{group.ports[0]}"
+            specs.append(Spec(label, "storage", path, number, ports=group.ports, drain_timeout_s=drain_s))
+    if config.is_public:
+        workers = worker_count(config)
+        for slot in range(workers):
+            specs.append(Spec(f"{name}-worker{slot + 1}", "public", path, slot, bank=workers, drain_timeout_s=drain_s))
+    return specs
+
+
+def worker_count(config: Config) -> int:
+    """As configured; 0 means one per CPU core, or per two where the node also stores."""
+    cores = os.cpu_count() or 1
+    return config.proxy.workers or max(1, min(16, cores // 2 if config.is_storage else cores))
+
+
+def check_devices(config: Config, names: list[str]) -> None:
+    """Every device of the rings can be used. A disk may fail later and the node goes on; at the start it is a mistake."""
+    problems = []
+    fingerprint = cluster_fingerprint(config).hex()
+    for name in names:
+        try:
+            open_device(os.path.join(config.node.devices_root, name), fingerprint, name).close()
+        except DeviceRefused as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _address(config: Config) -> str:
+    ports = ",".join(map(str, config.node.ports))
+    return f"{config.node.ip}:{ports}" if ports else config.node.ip

@@ -1,0 +1,218 @@
+"""The one place that builds the graph: what each kind of process is made of, and in which order it starts and stops.
+
+A storage process owns devices: disks, tables, the servers of its roles, their daemons, a listener for its peers.
+A public process has no state: rings, connections to the nodes, the store, the HTTP edge.
+What only one of them needs is imported when that one is built.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from objstore.app.config import Config
+from objstore.app.configfile import read_secret
+from objstore.app.daemons import NodeService, no_such_daemon
+from objstore.app.failure import Failure
+from objstore.app.identity import clock_identity, cluster_fingerprint
+from objstore.app.metrics import Collector, MetricsSocket, process_families
+from objstore.app.rings import groups_of, load_rings
+from objstore.app.version import VERSION
+from objstore.formats.messages import Address
+from objstore.model.errors import Code, NodeError
+from objstore.rpc.client import RpcClient
+from objstore.rpc.interface import Dispatcher
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.crashpoints import crash_points_from
+from objstore.runtime.interface import Worker
+from objstore.runtime.knobs import Knobs
+from objstore.runtime.rng import SystemRng
+from objstore.runtime.worker import WorkerLoop
+
+if TYPE_CHECKING:
+    from objstore.app.storage import OpenedDevice
+    from objstore.object.server import ObjectServer
+
+log = logging.getLogger("objstore.process")
+STOP_STEP_TIMEOUT_S = 15.0
+"""How long one part may take to stop before the next one is told; the supervisor's own patience ends later."""
+INTERVAL_S = 60.0
+
+
+class Graph:
+    """What runs in this process; `stop` ends it in the reverse order of the start."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[str, Callable[[], Awaitable[None]], float]] = []
+
+    def on_stop(self, what: str, step: Callable[[], Awaitable[None]], timeout_s: float = STOP_STEP_TIMEOUT_S) -> None:
+        """Registered when the part has started."""
+        self._steps.append((what, step, timeout_s))
+
+    def run(self, what: str, work: Awaitable[Any]) -> None:
+        """Keep a task running until the stop. Its failure is logged: nothing of it is awaited elsewhere."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda ended: _report(what, ended))
+
+        async def end() -> None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        self.on_stop(what, end)
+
+    async def stop(self) -> None:
+        """Every step is taken, whatever happens to the one before."""
+        while self._steps:
+            what, step, timeout_s = self._steps.pop()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await step()
+            except TimeoutError:
+                log.error("did not stop in time", extra={"what": what, "timeout_s": timeout_s})
+
+
+def _report(what: str, task: "asyncio.Future[Any]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("ended unexpectedly", extra={"what": what}, exc_info=task.exception())
+
+
+async def start_storage(config: Config, name: str, ports: list[int]) -> Graph:
+    """Everything of one storage process. Raises ConfigError, OSError (port in use)."""
+    graph = Graph()
+    try:
+        storage = await _storage(graph, config, name, ports)
+        if "daemons" in config.node.roles:
+            for loop in storage.loops:
+                graph.run(loop.worker.name, loop.run())
+        await _listen(graph, config, name, ports, storage)
+    except BaseException:
+        await graph.stop()
+        raise
+    return graph
+
+
+async def storage_pass(config: Config, name: str, ports: list[int], daemon: str) -> dict[str, int]:
+    """One pass of one daemon on the devices of a node that is down. Raises NodeError, Failure when a device is in use."""
+    graph = Graph()
+    try:
+        storage = await _storage(graph, config, name, ports)
+        refused = [opened.refused for opened in storage.devices if opened.refused]
+        if refused:
+            raise Failure(*refused)
+        for loop in storage.loops:
+            if loop.worker.name == daemon:
+                return await loop.run_once()
+        raise NodeError(Code.BAD_REQUEST, no_such_daemon(daemon, [loop.worker.name for loop in storage.loops]))
+    finally:
+        await graph.stop()
+
+
+async def start_public(config: Config, name: str, slot: int, listener: socket.socket) -> Graph:
+    """Everything of one proxy worker. Raises ConfigError, OSError."""
+    graph = Graph()
+    try:
+        await _public(graph, config, name, slot, listener)
+    except BaseException:
+        await graph.stop()
+        raise
+    return graph
+
+
+@dataclass(slots=True)
+class _Storage:
+    """The parts of a storage process that others refer to."""
+
+    devices: "list[OpenedDevice]"
+    dispatcher: Dispatcher
+    client: RpcClient
+    objects: "ObjectServer"
+    loops: list[WorkerLoop]
+
+
+async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) -> _Storage:
+    from objstore.account.server import AccountServer
+    from objstore.app.storage import CRASH_POINTS, open_devices
+    from objstore.container.server import ContainerServer
+    from objstore.object.server import ObjectServer
+    from objstore.rpc.local import LocalFirst
+
+    clock, rng, knobs = SystemClock(), SystemRng(), Knobs(reader_threads=config.storage.threads_per_device)
+    fingerprint, rings = cluster_fingerprint(config), load_rings(config)
+    points = crash_points_from(os.environ, CRASH_POINTS)
+    names = sorted({device for group in groups_of(rings.devices(), config.node.ip, ports) for device in group.devices})
+    devices = await open_devices(config.node.devices_root, names, fingerprint.hex(), clock, points, knobs)
+    for opened in devices:
+        graph.on_stop(f"device {opened.name}", opened.close)
+    disks = {opened.name: opened.disk for opened in devices if opened.disk is not None}
+    logs = {opened.name: opened.log for opened in devices if opened.log is not None}
+    tables = {opened.name: opened.tables for opened in devices if opened.tables is not None}
+
+    dispatcher = Dispatcher()
+    client = _client(graph, config, name, clock, rng, knobs, dispatcher)
+    caller = LocalFirst({Address(config.node.ip, port) for port in ports}, dispatcher, client, clock)
+    objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=config.storage.index_timeout_s)
+    servers = {"account": AccountServer(tables, clock), "container": ContainerServer(tables, caller, clock), "object": objects}
+    for table in tables.values():
+        table.start()
+    loops = []
+    for role, server in servers.items():
+        if role in config.node.roles:
+            server.register(dispatcher)
+            await server.start()
+            graph.on_stop(f"{role} server", server.stop)
+            loops += [WorkerLoop(worker, clock, rng, interval_s=_interval_s(config, worker)) for worker in server.workers()]
+    NodeService(name, VERSION, os.getpid(), clock.now(), rings.digests, devices, objects.report, loops).register(dispatcher)
+    return _Storage(devices, dispatcher, client, objects, loops)
+
+
+async def _listen(graph: Graph, config: Config, name: str, ports: list[int], storage: _Storage) -> None:
+    from objstore.app.storage import storage_families
+    from objstore.rpc.server import RpcServer
+
+    fingerprint = cluster_fingerprint(config)
+    rpc = RpcServer(storage.dispatcher, read_secret(config), name, fingerprint, SystemClock(), SystemRng())
+    rpcs = {"server": rpc.counters, "client": storage.client.counters}
+    await _metrics(graph, config, name, lambda: storage_families(storage.devices, storage.objects, storage.loops, rpcs))
+    graph.on_stop("rpc server", lambda: rpc.stop(min(STOP_STEP_TIMEOUT_S - 1, config.proxy.drain_timeout_s)))
+    for port in ports:
+        try:
+            await rpc.start(config.node.ip, port)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {config.node.ip} port {port}: {os.strerror(error.errno or 0)}") from None
+
+
+def _interval_s(config: Config, worker: Worker) -> float:
+    """How often a daemon's passes start; one without a key of its own runs every minute."""
+    intervals: dict[str, float] = msgspec.structs.asdict(config.daemons)
+    return intervals.get(worker.name.replace("-", "_") + "_interval_s", INTERVAL_S)
+
+
+async def _metrics(graph: Graph, config: Config, name: str, collector: Collector) -> MetricsSocket:
+    metrics = MetricsSocket(config.node.run_dir, name, [lambda: process_families(name), collector])
+    await metrics.start()
+    graph.on_stop("metrics", metrics.stop)
+    return metrics
+
+
+def _client(
+    graph: Graph, config: Config, name: str, clock: SystemClock, rng: SystemRng, knobs: Knobs, dispatcher: Dispatcher
+) -> RpcClient:
+    client = RpcClient(
+        read_secret(config),
+        name,
+        cluster_fingerprint(config),
+        clock,
+        rng,
+        connect_timeout_s=config.proxy.connect_timeout_s,
+        dispatcher=dispatcher,
+        knobs=knobs,
+    )
+    graph.on_stop("rpc client", client.close)
+    return client

@@ -1,0 +1,182 @@
+"""The supervisor's decisions, without processes."""
+
+from objstore.app.children import BACKOFF_MAX_S, BACKOFF_MIN_S, KILL_MARGIN_S, STABLE_AFTER_S, Child, Plan, Spec, State
+
+PROXIES = [Spec(f"proxy{n}", "public", "p.toml", slot=n, bank=2, drain_timeout_s=10) for n in range(2)]
+NODES = [Spec(f"node{n}", "storage", f"n{n}.toml", drain_timeout_s=10) for n in range(2)]
+
+
+def started(specs: list[Spec], now: float = 0.0) -> Plan:
+    """All children ready."""
+    plan = Plan(specs)
+    while children := plan.due(now).start:
+        for child in children:
+            plan.ready(child)
+    assert plan.was_ready
+    return plan
+
+
+def of(plan: Plan, name: str) -> Child:
+    (child,) = [child for child in plan.children if child.spec.name == name and child.state is not State.STOPPING]
+    return child
+
+
+def names(children: list[Child]) -> list[str]:
+    return [child.spec.name for child in children]
+
+
+def test_workers_start_once_storage_is_ready() -> None:
+    plan = Plan(PROXIES + NODES)
+    first = plan.due(0.0).start
+    assert names(first) == ["node0", "node1"]
+    assert plan.next_deadline() is None
+    plan.ready(first[0])
+    assert plan.due(0.0).start == []
+    plan.ready(first[1])
+    assert names(plan.due(0.0).start) == ["proxy0", "proxy1"]
+    assert not plan.was_ready
+
+
+def test_a_dead_child_is_restarted_with_growing_backoff() -> None:
+    plan = started(NODES)
+    child, now, waits = of(plan, "node0"), 1.0, []
+    for _ in range(10):
+        plan.ended(child, now)
+        deadline = plan.next_deadline()
+        assert deadline is not None
+        waits.append(round(deadline - now, 6))
+        assert plan.due(deadline - 0.01).start == []
+        now = deadline
+        assert names(plan.due(now).start) == ["node0"]
+    assert waits[0] == BACKOFF_MIN_S
+    assert waits == sorted(waits)
+    assert waits[-1] == BACKOFF_MAX_S
+
+
+def test_a_child_that_lived_long_is_restarted_at_once() -> None:
+    plan = started(NODES)
+    child = of(plan, "node0")
+    for now in (1.0, 2.0, 3.0, 4.0):
+        plan.ended(child, now)
+        plan.due(now + BACKOFF_MAX_S)
+    plan.ready(child)
+    end = 4.0 + BACKOFF_MAX_S + STABLE_AFTER_S
+    plan.ended(child, end)
+    assert plan.next_deadline() == end + BACKOFF_MIN_S
+
+
+def test_a_child_that_cannot_start_ends_everything() -> None:
+    plan = Plan(NODES)
+    bad, good = plan.due(0.0).start
+    plan.ready(good)
+    plan.ended(bad, 0.5)
+    assert plan.failed == "node0 could not start"
+    assert names(plan.due(0.5).terminate) == ["node1"]
+    plan.ended(good, 0.6)
+    assert plan.finished
+
+
+def test_stop_ends_clients_first_then_data() -> None:
+    plan = started(PROXIES + NODES)
+    plan.stop()
+    first = plan.due(1.0).terminate
+    assert names(first) == ["proxy0", "proxy1"]
+    assert plan.due(1.1).terminate == []
+    for child in first:
+        plan.ended(child, 2.0)
+    second = plan.due(2.0).terminate
+    assert names(second) == ["node0", "node1"]
+    for child in second:
+        plan.ended(child, 3.0)
+    assert plan.finished
+
+
+def test_a_child_that_does_not_end_is_killed() -> None:
+    plan = started(NODES[:1])
+    plan.stop()
+    assert names(plan.due(1.0).terminate) == ["node0"]
+    bound = 1.0 + 10 + KILL_MARGIN_S
+    assert plan.next_deadline() == bound
+    assert plan.due(bound - 0.1).kill == []
+    assert names(plan.due(bound).kill) == ["node0"]
+
+
+def test_a_second_stop_does_not_wait() -> None:
+    plan = started(NODES[:1])
+    plan.stop()
+    plan.due(1.0)
+    plan.stop()
+    assert names(plan.due(1.1).kill) == ["node0"]
+
+
+def test_reload_starts_workers_before_it_ends_their_predecessors() -> None:
+    plan = started(PROXIES)
+    plan.reload()
+    actions = plan.due(1.0)
+    assert names(actions.start) == ["proxy0", "proxy1"]
+    assert actions.terminate == []
+    assert sorted(child.slot for child in plan.children) == [0, 1, 2, 3], "two generations never share a slot"
+    new = actions.start
+    plan.ready(new[0])
+    actions = plan.due(1.5)
+    assert names(actions.terminate) == ["proxy0"]
+    assert actions.terminate[0] not in new
+    plan.ended(actions.terminate[0], 2.0)
+    plan.ready(new[1])
+    last = plan.due(2.0).terminate
+    plan.ended(last[0], 2.5)
+    assert not plan.reloading
+    assert sorted(child.slot for child in plan.children) == [2, 3]
+
+
+def test_a_worker_that_dies_while_its_successor_starts_is_not_missed() -> None:
+    plan = started(PROXIES[:1])
+    plan.reload()
+    (new,) = plan.due(1.0).start
+    old = next(child for child in plan.children if child is not new)
+    plan.ended(old, 1.1)
+    plan.ready(new)
+    plan.due(1.15)
+    assert plan.children == [new]
+
+
+def test_reload_restarts_storage_one_after_another() -> None:
+    plan = started(NODES)
+    plan.reload()
+    (first,) = plan.due(1.0).terminate
+    assert plan.due(1.1).terminate == []
+    plan.ended(first, 1.5)
+    assert plan.due(1.5).start == [first]
+    assert plan.due(1.6).terminate == [], "the next one waits until the first is back"
+    plan.ready(first)
+    (second,) = plan.due(1.7).terminate
+    assert second is not first
+    plan.ended(second, 2.0)
+    assert plan.due(2.0).start == [second]
+    plan.ready(second)
+    assert plan.due(2.1).terminate == []
+    assert not plan.reloading
+
+
+def test_a_reload_during_a_reload_follows_it() -> None:
+    plan = started(NODES[:1])
+    child = plan.children[0]
+    plan.reload()
+    assert plan.due(1.0).terminate == [child]
+    plan.reload()
+    plan.ended(child, 1.5)
+    plan.due(1.5)
+    plan.ready(child)
+    assert plan.due(1.6).terminate == [child]
+
+
+def test_stop_during_a_reload_ends_both_generations() -> None:
+    plan = started(PROXIES[:1])
+    plan.reload()
+    plan.due(1.0)
+    plan.stop()
+    ending = plan.due(1.1).terminate
+    assert len(ending) == 2
+    for child in ending:
+        plan.ended(child, 1.2)
+    assert plan.finished
