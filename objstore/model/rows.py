@@ -54,7 +54,8 @@ def merge_object_rows(a: ObjectRow, b: ObjectRow) -> ObjectRow:
     data = max(a, b, key=lambda r: (r.timestamp, r.deleted, r.etag, r.size, r.content_type))
     typed = max(a, b, key=lambda r: (max(r.type_timestamp, r.timestamp), r.content_type))
     newest_type = max(typed.type_timestamp, typed.timestamp)
-    keep_type = newest_type > data.timestamp and not data.deleted
+    # A deletion keeps it too: what is merged later may be a PUT that this very POST came after.
+    keep_type = newest_type > data.timestamp
     return ObjectRow(
         data.name,
         data.timestamp,

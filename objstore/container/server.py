@@ -1,0 +1,49 @@
+"""The container server: settings and object rows of containers."""
+
+from collections.abc import Mapping
+
+from objstore.container.store import OBJECT_ROWS
+from objstore.container.updater import ContainerUpdater
+from objstore.formats.messages import MergeObjectRows, Message, ObjectPage, Ready
+from objstore.model.rows import ObjectRow
+from objstore.rpc.interface import CallContext, Caller, Dispatcher
+from objstore.runtime.interface import Clock, Worker
+from objstore.tables.device import TableDevice
+from objstore.tables.operations import Merge
+from objstore.tables.service import SKEW_S_MAX, TableService
+
+
+class ContainerServer:
+    """Serves the container databases on `devices`; these are started and stopped by their owner."""
+
+    def __init__(self, devices: Mapping[str, TableDevice], caller: Caller, clock: Clock, *, skew_s_max: float = SKEW_S_MAX) -> None:
+        self.updater = ContainerUpdater(devices, caller, clock)
+        self.service: TableService[ObjectRow] = TableService(
+            OBJECT_ROWS,
+            ObjectPage,
+            devices,
+            clock,
+            written=self.updater.report_now,
+            skew_s_max=skew_s_max,
+        )
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Answer WriteTable, StatTable, ListTable of containers, and MergeObjectRows."""
+        self.service.register(dispatcher)
+        dispatcher.on(MergeObjectRows, self._merge)
+
+    async def start(self) -> None:
+        """Nothing runs beside the calls and `workers`."""
+
+    async def stop(self) -> None:
+        """Nothing runs beside the calls and `workers`."""
+
+    def workers(self) -> list[Worker]:
+        """What is to be run every second."""
+        return [self.updater]
+
+    async def _merge(self, request: Message, _context: CallContext) -> Ready:
+        assert isinstance(request, MergeObjectRows)
+        merge: Merge[ObjectRow] = Merge(request.name, request.rows, request.settings, request.parent)
+        await self.service.merge(request.target, request.hash, merge, settings=request.settings is not None)
+        return Ready()

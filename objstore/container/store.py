@@ -1,0 +1,41 @@
+"""The rows of a container's database: its objects."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from objstore.model.rows import ObjectRow, merge_object_rows
+from objstore.tables.rowkind import RowKind, SqlValue, Weight
+
+COLUMNS = (
+    "name TEXT PRIMARY KEY",
+    "timestamp INTEGER NOT NULL",
+    "deleted INTEGER NOT NULL",
+    "size INTEGER NOT NULL",
+    "etag TEXT NOT NULL",
+    "content_type TEXT NOT NULL",
+    "type_timestamp INTEGER NOT NULL",
+    "meta_timestamp INTEGER NOT NULL",
+)
+
+
+def _unpack(rows: Iterable[tuple[SqlValue, ...]]) -> list[ObjectRow]:
+    return [
+        ObjectRow(name, timestamp, deleted == 1, size, etag, content_type, type_timestamp, meta_timestamp)  # type: ignore[arg-type]
+        for name, timestamp, deleted, size, etag, content_type, type_timestamp, meta_timestamp in rows
+    ]
+
+
+def _normal(row: ObjectRow) -> ObjectRow:
+    if row.type_timestamp >= row.timestamp and row.meta_timestamp >= row.timestamp:
+        return row
+    return merge_object_rows(row, row)
+
+
+def _weigh(row: ObjectRow) -> Weight:
+    return Weight(0, 0, 1, row.size)
+
+
+OBJECT_ROWS: RowKind[ObjectRow] = RowKind(
+    "container", "containers", COLUMNS, msgspec.structs.astuple, _unpack, merge_object_rows, _normal, _weigh
+)

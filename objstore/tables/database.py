@@ -1,0 +1,102 @@
+"""One open account or container database: a connection that writes, a few that read, and what it last committed."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from objstore.model.errors import Code, NodeError
+from objstore.model.listing import Listed
+from objstore.tables.draft import Draft, load_state
+from objstore.tables.operations import Operation
+from objstore.tables.rowkind import RowKind
+from objstore.tables.schema import open_reader, open_writer
+
+READERS_KEPT_MAX = 2
+
+R = TypeVar("R", bound=Listed)
+T = TypeVar("T")
+
+Outcome = Any
+"""What an operation returned, or the NodeError that refused it."""
+
+
+class Database(Generic[R]):
+    """`transact` and `close` belong to the device's writer thread, `read` to any thread, `state` may be looked at anywhere."""
+
+    def __init__(self, path: str, kind: RowKind[R]) -> None:
+        """Blocking. Raises sqlite3.Error, WrongSchema, ForeignContents."""
+        self.path = path
+        self.kind = kind
+        self.used = 0
+        """Grows with each use, for the choice of what to close."""
+        self._writer = open_writer(path)
+        try:
+            self.state = load_state(self._writer, kind.kind)
+        except BaseException:
+            self._writer.close()
+            raise
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._closed = False
+
+    def transact(self, operations: Sequence[Operation[R, object]]) -> list[Outcome]:
+        """Run all in one transaction, durable when it returns. Raises sqlite3.Error; then none of them happened.
+
+        An operation that refuses does not keep the others from happening.
+        """
+        draft = Draft(self._writer, self.kind, self.state)
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = [self._run(operation, draft) for operation in operations]
+            state = draft.write()
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        self.state = state
+        return outcomes
+
+    def _run(self, operation: Operation[R, object], draft: Draft[R]) -> Outcome:
+        name = draft.settings.name
+        if operation.name and name != operation.name:
+            if name:
+                return NodeError(Code.CORRUPT, "the database in this place is of another name")
+            draft.give_name(operation.name)
+        try:
+            return operation.run(draft)
+        except NodeError as error:
+            return error
+
+    def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` on a connection that reads. Blocking. Raises sqlite3.Error and what `fn` raises."""
+        connection = self._take_reader()
+        try:
+            return fn(connection)
+        finally:
+            self._give_reader_back(connection)
+
+    def close(self) -> None:
+        """Close all connections; the last one moves what is in the write-ahead log into the database. A reader at work closes
+        its own when it is done. Raises sqlite3.Error.
+        """
+        with self._readers_lock:
+            self._closed = True
+            readers, self._readers = self._readers, []
+        for connection in readers:
+            connection.close()
+        self._writer.close()
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._readers_lock:
+            if self._readers:
+                return self._readers.pop()
+        return open_reader(self.path)
+
+    def _give_reader_back(self, connection: sqlite3.Connection) -> None:
+        with self._readers_lock:
+            if not self._closed and len(self._readers) < READERS_KEPT_MAX:
+                self._readers.append(connection)
+                return
+        connection.close()

@@ -1,0 +1,193 @@
+"""One transaction under way on one database: what it holds, what changes, and the statements that write it.
+
+All figures are kept exact in the same transaction as the rows they sum up. Few statements are used for many rows: each one gives
+up the interpreter lock and must win it back from a busy event loop.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from objstore.formats.messages import IndexTarget, Kind, Setting, Settings, Stats
+from objstore.model.listing import Listed
+from objstore.model.rows import ContainerRow
+from objstore.tables.rowkind import RowKind
+
+ROWS_PER_STATEMENT_MAX = 64
+
+R = TypeVar("R", bound=Listed)
+T = TypeVar("T")
+
+Tally = dict[int, tuple[int, int, int]]
+"""Policy -> containers, objects, bytes of the live rows."""
+
+
+class ForeignContents(Exception):
+    """A sound SQLite file holds what this program cannot have written."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """All of a database but its rows, as of its last commit."""
+
+    settings: Settings
+    tally: Tally
+    stats: Stats
+    parent: IndexTarget | None
+    """Where a container reports its row."""
+    reported: ContainerRow | None
+    """The row the parent last acknowledged."""
+
+
+def stats_of(kind: Kind, tally: Tally) -> Stats:
+    """The figures as messages show them."""
+    containers, objects, size = (sum(entry[i] for entry in tally.values()) for i in range(3))
+    return Stats(containers, objects, size, dict(sorted(tally.items())) if kind == "account" else {})
+
+
+def load_state(connection: sqlite3.Connection, kind: Kind) -> State:
+    """Read what a database says of itself. Raises sqlite3.Error, ForeignContents."""
+    found = connection.execute(
+        "SELECT name, put_timestamp, delete_timestamp, policy, created_timestamp, base_timestamp, parent, reported, kind FROM info"
+    ).fetchone()
+    if found is None or found[8] != kind:
+        raise ForeignContents("not a database of this kind")
+    name, put, deleted, policy, created, base, parent, reported, _ = found
+    values = {
+        key: Setting(value, timestamp)
+        for key, value, timestamp in connection.execute("SELECT key, value, timestamp FROM setting ORDER BY key")
+    }
+    tally = {entry[0]: entry[1:] for entry in connection.execute("SELECT policy, containers, objects, bytes FROM stat")}
+    try:
+        parent_target = msgspec.json.decode(parent, type=IndexTarget | None)
+        reported_row = msgspec.json.decode(reported, type=ContainerRow | None)
+    except msgspec.MsgspecError as error:
+        raise ForeignContents(f"parent or report: {error}") from error
+    settings = Settings(name, put, deleted, policy, created, values, base)
+    return State(settings, tally, stats_of(kind, tally), parent_target, reported_row)
+
+
+class Draft(Generic[R]):
+    """What operations see and change. Nothing is durable, or visible elsewhere, before `write` and a commit."""
+
+    def __init__(self, connection: sqlite3.Connection, kind: RowKind[R], state: State) -> None:
+        self.settings = state.settings
+        self.parent = state.parent
+        self.reported = state.reported
+        self._connection = connection
+        self._kind = kind
+        self._before = state
+        self._pending: dict[str, R] = {}
+        self._tally: Tally = state.tally
+
+    def give_name(self, name: str) -> None:
+        """A database just made belongs to the first name that uses it."""
+        self.settings = msgspec.structs.replace(self.settings, name=name)
+
+    def merge_rows(self, rows: Iterable[R]) -> None:
+        """Take rows in. They are written together with those of other operations of this transaction."""
+        pending, merge = self._pending, self._kind.merge
+        for row in rows:
+            known = pending.get(row.name)
+            pending[row.name] = row if known is None else merge(known, row)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no row lives, those just merged included."""
+        self._write_rows()
+        return not any(any(entry) for entry in self._tally.values())
+
+    def write(self) -> State:
+        """Write all that changed; returns the state to publish once committed. Raises sqlite3.Error."""
+        self._write_rows()
+        before = self._before
+        if (self.settings, self.parent, self.reported) != (before.settings, before.parent, before.reported):
+            self._write_info()
+        if self._tally is not before.tally:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO stat (policy, containers, objects, bytes) VALUES (?, ?, ?, ?)",
+                [(policy, *entry) for policy, entry in self._tally.items() if before.tally.get(policy) != entry],
+            )
+        stats = before.stats if self._tally is before.tally else stats_of(self._kind.kind, self._tally)
+        return State(self.settings, self._tally, stats, self.parent, self.reported)
+
+    # --- rows --------------------------------------------------------------------------------------------------
+
+    def _write_rows(self) -> None:
+        if not self._pending:
+            return
+        kind, pending = self._kind, self._pending
+        known = {row.name: row for row in kind.unpack(self._select(list(pending)))}
+        changed: list[R] = []
+        tally = dict(self._tally)
+        for name, row in pending.items():
+            old = known.get(name)
+            new = kind.normal(row) if old is None else kind.merge(old, row)
+            if new == old:
+                continue
+            changed.append(new)
+            if old is not None and not old.deleted:
+                self._count(tally, old, -1)
+            if not new.deleted:
+                self._count(tally, new, 1)
+        self._pending = {}
+        if changed:
+            self._insert(changed)
+            self._tally = tally
+
+    def _count(self, tally: Tally, row: R, sign: int) -> None:
+        policy, containers, objects, size = self._kind.weigh(row)
+        known = tally.get(policy, (0, 0, 0))
+        tally[policy] = (known[0] + sign * containers, known[1] + sign * objects, known[2] + sign * size)
+
+    def _select(self, names: list[str]) -> Iterator[tuple[str | int, ...]]:
+        columns = ", ".join(self._kind.column_names)
+        for part in powers_of_two(names):
+            places = ",".join("?" * len(part))
+            yield from self._connection.execute(f"SELECT {columns} FROM row WHERE name IN ({places})", part).fetchall()  # noqa: S608
+
+    def _insert(self, rows: list[R]) -> None:
+        columns, pack = self._kind.column_names, self._kind.pack
+        places = "(" + ",".join("?" * len(columns)) + ")"
+        for part in powers_of_two(rows):
+            values = ",".join([places] * len(part))
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO row ({', '.join(columns)}) VALUES {values}",  # noqa: S608
+                [value for row in part for value in pack(row)],
+            )
+
+    # --- settings ----------------------------------------------------------------------------------------------
+
+    def _write_info(self) -> None:
+        settings, connection = self.settings, self._connection
+        connection.execute(
+            "UPDATE info SET name = ?, put_timestamp = ?, delete_timestamp = ?, policy = ?, created_timestamp = ?,"
+            " base_timestamp = ?, parent = ?, reported = ?",
+            (
+                settings.name,
+                settings.put_timestamp,
+                settings.delete_timestamp,
+                settings.policy,
+                settings.created_timestamp,
+                settings.base_timestamp,
+                msgspec.json.encode(self.parent).decode(),
+                msgspec.json.encode(self.reported).decode(),
+            ),
+        )
+        before, now = self._before.settings.values, settings.values
+        connection.executemany("DELETE FROM setting WHERE key = ?", [(key,) for key in before if key not in now])
+        connection.executemany(
+            "INSERT OR REPLACE INTO setting (key, value, timestamp) VALUES (?, ?, ?)",
+            [(key, *setting) for key, setting in now.items() if before.get(key) != setting],
+        )
+
+
+def powers_of_two(items: Sequence[T]) -> Iterator[list[T]]:
+    """Split into runs of 64, 32, 16 ... 1, so that few statement texts serve all sizes and stay prepared."""
+    start, size = 0, ROWS_PER_STATEMENT_MAX
+    while start < len(items):
+        while size > len(items) - start:
+            size //= 2
+        yield list(items[start : start + size])
+        start += size

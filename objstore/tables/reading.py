@@ -1,0 +1,69 @@
+"""Reads one page of a listing from a database."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+import xxhash
+
+from objstore.formats.messages import Query
+from objstore.model.listing import Listed, Page, Span
+from objstore.model.rows import Subdir
+from objstore.tables.rowkind import RowKind
+
+BATCH_ROWS_MAX = 512
+FOLDING_BATCH_ROWS = 32
+PAGE_ROWS_LOOKED_AT_MAX = 50_000
+PAGE_BYTES_MAX = 1_250_000  # with one more batch of the longest names it still fits one node message
+
+R = TypeVar("R", bound=Listed)
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+@dataclass(frozen=True, slots=True)
+class PageRead(Generic[R]):
+    """`until` and `digest` as in ObjectPage. A page may end before its limit is reached: at PAGE_BYTES_MAX, or after
+    PAGE_ROWS_LOOKED_AT_MAX rows (of a table full of tombstones); `until` then says where to go on.
+    """
+
+    rows: list[R | Subdir]
+    digest: bytes
+    until: str
+
+
+def read_page(connection: sqlite3.Connection, kind: RowKind[R], query: Query, *, raw: bool = False) -> PageRead[R]:
+    """Blocking. Raises sqlite3.Error.
+
+    The digest is xxh3-128 over one line of JSON for each row looked at: what the page follows from (see `model.listing`).
+    """
+    page: Page[R] = Page(query, raw=raw)
+    digest = xxhash.xxh3_128()
+    looked_at = size = 0
+    while (span := page.span) is not None and looked_at < PAGE_ROWS_LOOKED_AT_MAX and size < PAGE_BYTES_MAX:
+        cursor = connection.execute(*_statement(kind, span, query.reverse))
+        try:
+            while True:
+                wanted = min(page.room, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
+                rows = kind.unpack(cursor.fetchmany(wanted))
+                seen = page.look(rows)
+                lines = _encode_lines(seen)
+                digest.update(lines)
+                looked_at += len(seen)
+                size += len(lines)
+                if len(rows) < wanted and page.span is not None and not page.jumped:
+                    page.end()
+                if page.span is None or page.jumped or looked_at >= PAGE_ROWS_LOOKED_AT_MAX or size >= PAGE_BYTES_MAX:
+                    break
+        finally:
+            cursor.close()  # an open statement would keep the write-ahead log from being reset
+    return PageRead(page.items, digest.digest(), page.until)
+
+
+def _statement(kind: RowKind[R], span: Span, reverse: bool) -> tuple[str, list[str]]:
+    columns = ", ".join(kind.column_names)
+    where, values = f"name {'>=' if span.inclusive else '>'} ?", [span.low]
+    if span.high is not None:
+        where += " AND name < ?"
+        values.append(span.high)
+    return f"SELECT {columns} FROM row WHERE {where} ORDER BY name {'DESC' if reverse else 'ASC'}", values  # noqa: S608

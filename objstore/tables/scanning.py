@@ -1,0 +1,73 @@
+"""Walks over all databases of one kind on a device without opening them for writing, so that a scan evicts nothing."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any
+
+from objstore.model.errors import Code, NodeError
+from objstore.tables.device import Place, TableDevice
+from objstore.tables.draft import State, load_state
+from objstore.tables.faults import FAULTS, node_error
+from objstore.tables.rowkind import RowKind
+from objstore.tables.schema import open_reader
+
+ENDING = ".db"
+
+
+async def places(device: TableDevice, kind: RowKind[Any]) -> AsyncIterator[Place]:
+    """Where the device's databases of this kind are, partition by partition. Raises NodeError."""
+    for partition in await _names(device, kind.directory):
+        if not partition.isdecimal():
+            continue
+        for name in await _names(device, f"{kind.directory}/{partition}"):
+            place = _place(kind, int(partition), name)
+            if place is not None:
+                yield place
+
+
+async def state_of(device: TableDevice, place: Place) -> State | None:
+    """What the database last committed; None when there is none. Raises NodeError."""
+    database = device.peek(place)
+    if database is not None:
+        return database.state
+    path = device.path_of(place)
+
+    def load() -> State | None:
+        try:
+            device.disk.fs.open(place.path).close()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise NodeError(Code.DEVICE_FAILED, f"opening a database: {error.strerror or error}") from error
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = open_reader(path)
+            return load_state(connection, place.kind.kind)
+        except FAULTS as fault:
+            raise node_error(fault, "scanning a database") from fault
+        finally:
+            if connection is not None:
+                connection.close()
+
+    return await device.disk.run(load)
+
+
+async def _names(device: TableDevice, directory: str) -> list[str]:
+    def names() -> list[str]:
+        try:
+            return device.disk.fs.list_directory(directory)
+        except OSError as error:
+            raise NodeError(Code.DEVICE_FAILED, f"listing {directory}: {error.strerror or error}") from error
+
+    return await device.disk.run(names)
+
+
+def _place(kind: RowKind[Any], partition: int, name: str) -> Place | None:
+    """None for a name that is no database's: a write-ahead log, or a stranger's file."""
+    if not name.endswith(ENDING):
+        return None
+    try:
+        place = Place(kind, partition, bytes.fromhex(name[: -len(ENDING)]))
+    except ValueError:
+        return None
+    return place if place.path.endswith(f"/{name}") else None

@@ -1,0 +1,145 @@
+"""The schema of account and container databases, its versions, and how a connection is set up.
+
+A database is one SQLite file in WAL mode. `synchronous=FULL` makes each commit durable before it returns: WAL with NORMAL loses
+every commit since the last checkpoint when power fails, and so does a rollback journal the last one.
+"""
+
+import sqlite3
+from typing import TypeVar
+
+from objstore.model.listing import Listed
+from objstore.tables.rowkind import RowKind
+
+APPLICATION_ID = 0x6F626A73  # "objs": tells `file` and us that the database is ours
+BUSY_TIMEOUT_S = 0.25
+PAGE_BYTES = 4096
+WRITER_CACHE_KIB = 1024
+READER_CACHE_KIB = 256
+CHECKPOINT_PAGES = 2000
+WAL_KEPT_BYTES_MAX = PAGE_BYTES * CHECKPOINT_PAGES
+STATEMENTS_CACHED = 64
+
+R = TypeVar("R", bound=Listed)
+Migrations = tuple[tuple[str, ...], ...]
+
+MIGRATIONS: Migrations = ()
+"""MIGRATIONS[n] holds the statements that lead from version n + 1 to n + 2; the last leads to `empty_database`'s."""
+VERSION = 1 + len(MIGRATIONS)
+
+_SHARED = """
+CREATE TABLE info (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL DEFAULT '',
+    put_timestamp INTEGER NOT NULL DEFAULT 0,
+    delete_timestamp INTEGER NOT NULL DEFAULT 0,
+    policy INTEGER NOT NULL DEFAULT 0,
+    created_timestamp INTEGER NOT NULL DEFAULT 0,
+    base_timestamp INTEGER NOT NULL DEFAULT 0,
+    parent TEXT NOT NULL DEFAULT 'null',
+    reported TEXT NOT NULL DEFAULT 'null'
+) STRICT;
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL, timestamp INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE stat (
+    policy INTEGER PRIMARY KEY,
+    containers INTEGER NOT NULL,
+    objects INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;
+"""
+
+
+class WrongSchema(Exception):
+    """The file is a database, but not one this program can work with; one plain line says why."""
+
+
+def empty_database(kind: RowKind[R]) -> bytes:
+    """The bytes of a database of this kind that holds nothing, in WAL mode. Each has an id of its own."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        connection.executescript(_SHARED)
+        connection.execute(f"CREATE TABLE row ({', '.join(kind.columns)}) WITHOUT ROWID, STRICT")
+        connection.execute("INSERT INTO info (one, id, kind) VALUES (1, randomblob(16), ?)", (kind.kind,))
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={VERSION}")
+        image = bytearray(connection.serialize())
+    finally:
+        connection.close()
+    # A database in memory cannot be in WAL mode. The two bytes at 18 say it: SQLite's file format, section 1.3.3.
+    image[18:20] = b"\x02\x02"
+    return bytes(image)
+
+
+def open_writer(path: str) -> sqlite3.Connection:
+    """The connection that writes; one per database. Raises sqlite3.Error, WrongSchema."""
+    connection = _connect(path, WRITER_CACHE_KIB)
+    try:
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise WrongSchema(f"journal mode {mode}")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit={WAL_KEPT_BYTES_MAX}")
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: str) -> sqlite3.Connection:
+    """A connection that only reads. Raises sqlite3.Error."""
+    connection = _connect(path, READER_CACHE_KIB)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, migrations: Migrations = MIGRATIONS) -> None:
+    """Bring an older schema up to date in one transaction. Raises WrongSchema for a stranger's or a later one."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise WrongSchema(f"application id {application:#x}")
+    newest = 1 + len(migrations)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == newest:
+        return
+    if not 1 <= version < newest:
+        raise WrongSchema(f"schema version {version}, this program knows {newest}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statements in migrations[version - 1 :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: str, cache_kib: int) -> sqlite3.Connection:
+    # check_same_thread: a connection is used by one thread at a time, not always by the same.
+    connection = sqlite3.connect(
+        f"file:{quoted(path)}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_CACHED,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("PRAGMA recursive_triggers=OFF")
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def quoted(path: str) -> str:
+    """A path as it must stand in an SQLite URI (RFC 3986 escapes for the three characters that would end it)."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
