@@ -33,6 +33,7 @@ class Device:
     replication_port: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", float(self.weight))
         if not self.replication_ip:
             object.__setattr__(self, "replication_ip", self.ip)
         if not self.replication_port:
