@@ -167,6 +167,7 @@ class RpcClient:
         """A new authenticated connection. Raises PeerUnavailable, PeerTimeout; remembers a failure for a short while."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[Conversation] = loop.create_future()
+        made: list[Link] = []
 
         def authenticated(link: Link, session: Session) -> Conversation:  # noqa: ARG001 - Link's signature
             conversation: Conversation
@@ -190,12 +191,12 @@ class RpcClient:
             handshake = ClientHandshake(self._credentials, self._rng.token_bytes(NONCE_BYTES), mode)
             link = Link(handshake, authenticated, ended, self._station.knobs, self.counters)
             self._links.add(link)
+            made.append(link)
             return link
 
-        link: Link | None = None
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, link = await loop.create_connection(make, peer.address.ip, peer.address.port)
+                await loop.create_connection(make, peer.address.ip, peer.address.port)
             conversation = await ready
         except TimeoutError:
             raise self._remember(peer, "no connection in time", late=True) from None
@@ -205,9 +206,13 @@ class RpcClient:
             self._remember(peer, str(error))
             raise
         except asyncio.CancelledError:
-            if link is not None:
+            for link in made:
                 link.close("cancelled", at_once=True)
             raise
+        finally:
+            for link in made:
+                if not link.connected:
+                    self._unlink(link)
         peer.refused_until = peer.refusal_delay_s = 0.0
         peer.logged = ""
         return conversation

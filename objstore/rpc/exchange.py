@@ -42,6 +42,8 @@ class SocketExchange:
         """A message or chunk came, or None for the peer's DONE."""
         if event is None:
             self._got_done = True
+            if self._sent_done:  # at once: the next stream's first frame may be in the same packet
+                self._end(clean=True)
         elif self._sent_done:  # refused or finished: what is still under way is read and dropped up to the peer's DONE
             self._inbox_bytes += len(event.data) if isinstance(event, Chunk) else MESSAGE_BYTES_IN_BUFFER
             if self._inbox_bytes > 4 * self._station.knobs.stream_buffer_bytes_max:
@@ -156,6 +158,8 @@ class SocketExchange:
             self._inbox.clear()
             self._inbox_bytes = 0
             self._link.resume_reading()
+            if self._got_done:
+                self._end(clean=True)
 
     async def finish(self) -> None:
         """As Exchange. Never raises: where no clean end comes of it, the connection is dropped."""
@@ -170,10 +174,7 @@ class SocketExchange:
                 await self._wait("end")
         except PeerUnavailable:
             pass
-        if self._got_done and self._failure is None:
-            self._end(clean=True)
-        else:
-            self.abort()
+        self._end(clean=self._got_done and self._failure is None)
 
     def abort(self) -> None:
         """As Exchange."""

@@ -166,6 +166,11 @@ class Link(asyncio.BufferedProtocol):
     # --- the conversation's side -------------------------------------------------------------------------------
 
     @property
+    def connected(self) -> bool:
+        """It got as far as a connection; `ended` will be called, or was."""
+        return self._transport is not None
+
+    @property
     def paused(self) -> bool:
         """More than the high-water mark is unsent: `drain` before sending more."""
         return self._paused

@@ -1,6 +1,7 @@
 """The in-process short cut: a call to one of our own addresses goes straight to the handler, never through a codec or socket."""
 
 import asyncio
+import logging
 from collections import deque
 
 from crc32c import crc32c
@@ -12,6 +13,7 @@ from objstore.rpc.interface import CHUNK_BYTES_MAX, CallContext, Caller, Chunk, 
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.interface import Clock
 
+logger = logging.getLogger("objstore.rpc")
 BUFFER_BYTES_MAX = 2 * CHUNK_BYTES_MAX
 MESSAGE_BYTES = 512  # what a queued message counts as
 
@@ -74,23 +76,28 @@ class LocalFirst:
         return near
 
     async def _serve(self, request: Message, exchange: "LocalExchange", context: CallContext) -> None:
+        try:
+            await self._handle(request, exchange, context)
+            await exchange.finish()
+        except PeerUnavailable:
+            logger.debug("caller left the stream", extra={"txn": context.txn, "method": type(request).__name__})
+        finally:
+            exchange.abort()  # does nothing after a clean end
+
+    async def _handle(self, request: Message, exchange: "LocalExchange", context: CallContext) -> None:
         method = type(request).__name__
         try:
             handler = self._dispatcher.stream_handlers.get(type(request))
             if handler is None:
                 raise NodeError(Code.BAD_REQUEST, f"this node does not answer {method} on a stream")
             await handler(request, exchange, context)
-            await exchange.finish()
-        except PeerUnavailable:
-            pass  # the caller left
         except NodeError as error:
             await exchange.refuse(error)
+        except PeerUnavailable:
+            raise
         except Exception as error:  # the outermost wrapper of a node's services
             log_defect("stream handler failed", method, context.txn, error)
             await exchange.refuse(error)
-        except BaseException:
-            exchange.abort()
-            raise
 
 
 class _Pipe:
@@ -99,7 +106,8 @@ class _Pipe:
     def __init__(self) -> None:
         self.items: deque[Message | Chunk] = deque()
         self.size = 0
-        self.ended = False
+        self.ended = False  # nothing more is put in
+        self.closed = False  # nothing more is taken out
         self.changed = asyncio.Event()
 
 
@@ -130,12 +138,12 @@ class LocalExchange:
 
     async def _put(self, item: Message | Chunk, size: int) -> None:
         self._check()
-        if self._out.ended:
+        if self._out.ended or self._out.closed:
             raise PeerUnavailable("the stream has ended")
         self._out.items.append(item)
         self._out.size += size
         self._out.changed.set()
-        while self._out.size > BUFFER_BYTES_MAX and not self.other._in.ended:
+        while self._out.size > BUFFER_BYTES_MAX:
             await self._wait(self._out, "progress")
             self._check()
 
@@ -178,6 +186,7 @@ class LocalExchange:
     def _end(self) -> None:
         self._out.ended = True
         self._out.changed.set()
+        self._in.closed = True
         self._in.items.clear()
         self._in.size = 0
         self._in.changed.set()
@@ -189,10 +198,11 @@ class LocalExchange:
 
     def abort(self) -> None:
         """As Exchange."""
-        for end in (self, self.other):
-            if not (end._out.ended and end._in.ended):
+        if not self._out.ended:
+            for end in (self, self.other):
                 end._aborted = True
-            end._in.changed.set()
+                end._in.items.clear()
+                end._in.changed.set()
 
 
 def local_pair(timeout_s: float) -> tuple[LocalExchange, LocalExchange]:

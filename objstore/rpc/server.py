@@ -16,6 +16,7 @@ from objstore.runtime.knobs import Knobs
 logger = logging.getLogger("objstore.rpc")
 BACKLOG = 1024
 LOGGED_REFUSALS_MAX = 256
+LAST_BYTES_S = 1.0  # for peers to take the last replies
 
 
 class RpcServer:
@@ -70,7 +71,12 @@ class RpcServer:
             await listener.wait_closed()
         if self._links:
             self._none_left = asyncio.Event()
+            asyncio.get_running_loop().call_later(LAST_BYTES_S, self._abort_all)
             await self._none_left.wait()
+
+    def _abort_all(self) -> None:
+        for link in list(self._links):
+            link.close("stopped", at_once=True)
 
     def _busy(self) -> bool:
         return any(conversation.busy for conversation in self._conversations.values())

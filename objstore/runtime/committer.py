@@ -18,7 +18,7 @@ CRASH_POINTS = ("disk.contents_synced", "disk.log_synced", "disk.named", "disk.d
 
 
 class SyncFailed(Exception):
-    """A sync failed: nothing more may be written to this device."""
+    """A sync failed (or the file system is gone): nothing more may be written to this device."""
 
     def __init__(self, error: OSError, doing: str) -> None:
         super().__init__(f"{doing}: {error.strerror or error}")
@@ -81,11 +81,14 @@ class Committer:
                     self._fs.discard(outcome.file)
 
     def _write_contents(self, group: list[Outcome]) -> None:
-        left = room(self._fs, self._knobs)
+        try:
+            left = room(self._fs, self._knobs)
+        except OSError as error:
+            raise SyncFailed(error, "statvfs") from error
         for outcome in group:
             change = outcome.change
             try:
-                if isinstance(change.content, bytes):
+                if isinstance(change.content, bytes | bytearray | memoryview):
                     left -= len(change.content)
                     if left < 0 and not change.urgent:
                         left += len(change.content)
@@ -99,6 +102,8 @@ class Committer:
                     outcome.file.set_attribute(name, value)
             except OSError as error:
                 outcome.error = node_error(error, "write")
+            except (TypeError, ValueError) as error:  # a defect of who asked for it
+                outcome.error = NodeError(Code.INTERNAL, f"write: {error}")
         for outcome in _good(group):
             assert outcome.file is not None
             outcome.file.start_sync()

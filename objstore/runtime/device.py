@@ -74,10 +74,20 @@ def init_device(path: str, cluster: str, name: str, rng: Rng) -> Identity:
         fs.publish(file, IDENTITY_NAME)
         file.close()
         fs.sync_directory("")
+        _sync_name(path)
     except OSError as error:
         raise DeviceRefused(f"{path}: {error.strerror}") from error
     logger.info("device made", extra={"device": name, "path": path})
     return identity
+
+
+def _sync_name(path: str) -> None:
+    """The directory's own entry is durable when it returns."""
+    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def open_device(path: str, cluster: str, name: str) -> Device:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from objstore.model.errors import Code, NodeError
 from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
 from objstore.runtime.crashpoints import NoCrashPoints
+from objstore.runtime.filesystem import check_path
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.readers import ReaderPool
@@ -80,7 +81,8 @@ class RealDisk:
         return self._queued
 
     async def commit(self, change: Change) -> None:
-        """As Disk.commit."""
+        """As Disk.commit. Raises ValueError for a path that is not made of plain components."""
+        check_path(change.path)
         error = self._refusal()
         if error is not None:
             self._discard(change)
@@ -101,7 +103,7 @@ class RealDisk:
 
     def _discard(self, change: Change) -> None:
         self.figures.refused += 1
-        if not isinstance(change.content, bytes):
+        if not isinstance(change.content, bytes | bytearray | memoryview):
             self._fs.discard(change.content)
 
     def require_space(self, size: int) -> None:
@@ -162,7 +164,7 @@ class RealDisk:
                 return group, False
             group.append(entry)
             content = entry.outcome.change.content
-            size += len(content) if isinstance(content, bytes) else 0
+            size += len(content) if isinstance(content, bytes | bytearray | memoryview) else 0
         return group, True
 
     def _flush(self, entries: list[_Entry]) -> None:
@@ -193,7 +195,7 @@ class RealDisk:
     def _refuse(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             outcome.error = NodeError(Code.DEVICE_FAILED, self._failed or "")
-            if outcome.file is None and not isinstance(outcome.change.content, bytes):
+            if outcome.file is None and not isinstance(outcome.change.content, bytes | bytearray | memoryview):
                 self._fs.discard(outcome.change.content)
 
     def _resolve(self, entries: list[_Entry]) -> None:

@@ -281,6 +281,12 @@ class RealFileSystem:
         return True
 
 
+def check_path(path: str) -> None:
+    """Raises ValueError for a path that is not made of plain components."""
+    for name in path.split("/"):
+        _check_name(name)
+
+
 def _check_name(name: str) -> None:
     if name in ("", ".", ".."):
         raise ValueError(f"not a plain path component: {name!r}")
