@@ -90,16 +90,11 @@ class Auth(Section, frozen=True):
 
 
 class Limits(Section, frozen=True):
-    """What a client may send. Swift's figures; `/info` shows them."""
+    """What a client may send and ask for, where the operator decides; `/info` shows it."""
 
     object_bytes_max: int = 5_368_709_122
     account_listing_max: int = 10_000
     container_listing_max: int = 10_000
-    meta_count_max: int = 90
-    meta_name_bytes_max: int = 128
-    meta_value_bytes_max: int = 256
-    meta_total_bytes_max: int = 4_096
-    header_bytes_max: int = 8_192
 
 
 class Storage(Section, frozen=True):

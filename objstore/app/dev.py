@@ -38,6 +38,8 @@ def run(data: str, port: int, nodes: int | None, workers: int | None, fresh: boo
             screen.begin(cluster, supervisor.plan.children)
             code = supervisor.run()
             screen.end(code)
+    if supervisor.plan.failed:
+        raise Failure(f"{supervisor.plan.failed}; the log is {cluster.log_path}")
     return code
 
 

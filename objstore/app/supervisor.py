@@ -108,8 +108,8 @@ class Supervisor:
             with contextlib.suppress(KeyError):
                 selector.unregister(running.control)
             running.control.close()
-            self.announce("ended", running.child)
             self.plan.ended(running.child, time.monotonic())
+            self.announce("ended", running.child)
 
     def _act(self, selector: selectors.BaseSelector) -> None:
         actions = self.plan.due(time.monotonic())

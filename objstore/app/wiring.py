@@ -12,16 +12,16 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from objstore.app.config import Config
-from objstore.app.configfile import read_secret
+from objstore.app.configfile import policies_of, read_secret
 from objstore.app.daemons import NodeService, no_such_daemon
 from objstore.app.failure import Failure
 from objstore.app.identity import clock_identity, cluster_fingerprint
-from objstore.app.metrics import Collector, MetricsSocket, process_families
+from objstore.app.metrics import Collector, MetricsSocket, RequestFigures, process_families, rpc_families
 from objstore.app.rings import groups_of, load_rings
 from objstore.app.version import VERSION
 from objstore.formats.messages import Address
@@ -36,8 +36,10 @@ from objstore.runtime.rng import SystemRng
 from objstore.runtime.worker import WorkerLoop
 
 if TYPE_CHECKING:
+    from objstore.api.edge import Api
     from objstore.app.storage import OpenedDevice
     from objstore.object.server import ObjectServer
+    from objstore.proxy.store import ClusterStore
 
 log = logging.getLogger("objstore.process")
 STOP_STEP_TIMEOUT_S = 15.0
@@ -125,6 +127,18 @@ async def start_public(config: Config, name: str, slot: int, listener: socket.so
     return graph
 
 
+class _Server(Protocol):
+    """What account, container and object servers have in common."""
+
+    def register(self, dispatcher: Dispatcher) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def workers(self) -> list[Worker]: ...
+
+
 @dataclass(slots=True)
 class _Storage:
     """The parts of a storage process that others refer to."""
@@ -158,7 +172,11 @@ async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) ->
     client = _client(graph, config, name, clock, rng, knobs, dispatcher)
     caller = LocalFirst({Address(config.node.ip, port) for port in ports}, dispatcher, client, clock)
     objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=config.storage.index_timeout_s)
-    servers = {"account": AccountServer(tables, clock), "container": ContainerServer(tables, caller, clock), "object": objects}
+    servers: dict[str, _Server] = {
+        "account": AccountServer(tables, clock),
+        "container": ContainerServer(tables, caller, clock),
+        "object": objects,
+    }
     for table in tables.values():
         table.start()
     loops = []
@@ -179,7 +197,7 @@ async def _listen(graph: Graph, config: Config, name: str, ports: list[int], sto
     fingerprint = cluster_fingerprint(config)
     rpc = RpcServer(storage.dispatcher, read_secret(config), name, fingerprint, SystemClock(), SystemRng())
     rpcs = {"server": rpc.counters, "client": storage.client.counters}
-    await _metrics(graph, config, name, lambda: storage_families(storage.devices, storage.objects, storage.loops, rpcs))
+    await _metrics(graph, config, name, [lambda: storage_families(storage.devices, storage.objects, storage.loops, rpcs)])
     graph.on_stop("rpc server", lambda: rpc.stop(min(STOP_STEP_TIMEOUT_S - 1, config.proxy.drain_timeout_s)))
     for port in ports:
         try:
@@ -194,8 +212,65 @@ def _interval_s(config: Config, worker: Worker) -> float:
     return intervals.get(worker.name.replace("-", "_") + "_interval_s", INTERVAL_S)
 
 
-async def _metrics(graph: Graph, config: Config, name: str, collector: Collector) -> MetricsSocket:
-    metrics = MetricsSocket(config.node.run_dir, name, [lambda: process_families(name), collector])
+async def _public(graph: Graph, config: Config, name: str, slot: int, listener: socket.socket) -> None:
+    from objstore.api.edge import Edge, NothingElse
+    from objstore.api.limits import EdgeLimits
+    from objstore.api.swift.api import SwiftApi
+    from objstore.api.swift.call import SwiftLimits
+    from objstore.api.swift.info import swift_info
+    from objstore.app.front import EdgeFigures, NodePages, login_of
+    from objstore.app.tls import keep_fresh, tls_context
+
+    clock, rng, policies = SystemClock(), SystemRng(), policies_of(config)
+    limits = SwiftLimits(**msgspec.structs.asdict(config.limits))
+    edge_limits = EdgeLimits(slow_window_s=config.proxy.client_timeout_s)
+    auth = login_of(config, read_secret(config), clock, rng)
+    requests = RequestFigures()
+    swift: Api = NothingElse()
+    collectors: list[Collector] = [requests.families]
+    if "proxy" in config.node.roles:
+        store, client = _store(graph, config, name, slot)
+        swift = SwiftApi(store, auth, policies, clock, rng, limits, edge_limits)
+        collectors.append(lambda: rpc_families(client.counters, "client"))
+    metrics = await _metrics(graph, config, name, collectors)
+    pages = NodePages(auth, swift_info(VERSION, policies, limits, edge_limits), metrics, config)
+    edge = Edge(swift, pages, clock, rng, EdgeFigures(requests), edge_limits)
+    tls = tls_context(config.proxy)
+    if tls is not None:
+        graph.run("certificate watch", keep_fresh(tls, config.proxy))
+    graph.run("edge clock", edge.serve_clock())
+    server = await asyncio.get_running_loop().create_server(edge.make_server(), sock=listener, ssl=tls)
+
+    async def drain() -> None:
+        server.close()
+        pages.is_draining = True
+        await edge.drain(config.proxy.drain_timeout_s)
+
+    graph.on_stop("edge", drain, config.proxy.drain_timeout_s + 2.0)
+
+
+def _store(graph: Graph, config: Config, name: str, slot: int) -> "tuple[ClusterStore, RpcClient]":
+    from objstore.app.front import floor_of
+    from objstore.proxy.knobs import ProxyKnobs
+    from objstore.proxy.placement import Rings
+    from objstore.proxy.store import ClusterStore
+    from objstore.runtime.clock import HybridClock
+
+    clock, rng, dispatcher = SystemClock(), SystemRng(), Dispatcher()
+    loaded, prefix, suffix = load_rings(config), config.cluster.hash_prefix, config.cluster.hash_suffix
+    rings = Rings(loaded.account, loaded.container, loaded.objects, prefix.encode(), suffix.encode())
+    hlc = HybridClock(clock, clock_identity(config, slot), floor_of(config, slot))
+    graph.on_stop("clock", lambda: asyncio.to_thread(hlc.close))
+    graph.run("clock reservation", hlc.maintain())
+    client = _client(graph, config, name, clock, rng, Knobs(), dispatcher)
+    knobs = ProxyKnobs(node_timeout_s=config.proxy.node_timeout_s)
+    store = ClusterStore(client, dispatcher, rings, policies_of(config), clock, hlc, rng, knobs)
+    graph.on_stop("store", store.stop)
+    return store, client
+
+
+async def _metrics(graph: Graph, config: Config, name: str, collectors: list[Collector]) -> MetricsSocket:
+    metrics = MetricsSocket(config.node.run_dir, name, [lambda: process_families(name), *collectors])
     await metrics.start()
     graph.on_stop("metrics", metrics.stop)
     return metrics
