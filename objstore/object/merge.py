@@ -40,18 +40,18 @@ def valid_name(name: str) -> bool:
 
 def row_of(version: Version) -> ObjectRow:
     """The listing row of a version or a tombstone. `system` may name an etag or a size to list instead of the stored ones
-    (`row-etag`, `row-size`): a manifest is listed as the object it stands for.
+    (`listed-etag`, `listed-size`): a manifest is listed as the object it stands for.
     """
     name = version.name[len(container_of(version.name)) + 1 :]
     if version.deleted:
         return ObjectRow(name, version.timestamp, True, meta_timestamp=version.timestamp)
-    size = version.system.get("row-size", "")
+    size = version.system.get("listed-size", "")
     return ObjectRow(
         name,
         version.timestamp,
         False,
         int(size) if size.isdecimal() else version.size,
-        version.system.get("row-etag", version.etag),
+        version.system.get("listed-etag", version.etag),
         version.content_type,
         version.type_timestamp or version.timestamp,
         version.meta_timestamp or version.timestamp,

@@ -205,6 +205,21 @@ class InfoCache:
             if answer.settings != settings:
                 self.nodes.spawn(self._repair(place, index, settings))
 
+    async def heal(self, place: TablePlace) -> bool:
+        """Bring the settings of all replicas that answer up to date, now. False when it does not exist. Raises Unavailable."""
+        answers = await self.ask(place, everywhere=True)
+        settings = merge_answers(place.name, list(answers.values()))
+        fan = FanOut(self.nodes, "")
+        for index, answer in answers.items():
+            if answer.settings != settings and settings.put_timestamp:
+                fan.call(index, place.replicas[index].address, repair_request(place, index, settings))
+        try:
+            while fan.busy:
+                await fan.next()
+        finally:
+            fan.cancel()
+        return settings.exists
+
     async def _repair(self, place: TablePlace, index: int, settings: Settings) -> None:
         await self.nodes.call(place.replicas[index].address, repair_request(place, index, settings))
 
@@ -214,4 +229,4 @@ def repair_request(place: TablePlace, index: int, settings: Settings) -> Message
     target = place.replicas[index].target
     if place.kind == "account":
         return MergeContainerRows(target, place.hash, place.name, [], settings)
-    return MergeObjectRows(target, place.hash, place.name, [], settings)
+    return MergeObjectRows(target, place.hash, place.name, [], settings, place.parents[index])

@@ -16,10 +16,17 @@ class ProxyKnobs:
     straggler_grace_s: float = 0.5
     """How long a client waits for the last replicas once a majority is durable."""
     hedge_s: float = 0.1
+    listing_hedge_s: float = 0.4
     """After this long without an answer a read asks another replica too."""
     failing_min_s: float = 0.5
     failing_max_s: float = 20.0
     """How long a failing peer is left alone, doubling from the one to the other."""
+    stall_s: float = 1.0
+    """After this long without a byte a large read goes on from another replica."""
+    stream_timeout_s: float = 120.0
+    """How long the other end of a stream may wait for a slow client."""
+    push_bytes_per_s_min: int = 8 * MIB
+    """What copying a large object between nodes is given time for."""
     stop_timeout_s: float = 15.0
     background_tasks_max: int = 1024
     # small bodies, and pieces of large ones

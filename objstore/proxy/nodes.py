@@ -12,7 +12,7 @@ from objstore.formats.messages import Address, Message
 from objstore.model.errors import NodeError
 from objstore.proxy.failures import FailingPeers
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
-from objstore.rpc.interface import Caller, Exchange, PeerUnavailable
+from objstore.rpc.interface import Caller, Exchange, PeerTimeout, PeerUnavailable
 from objstore.runtime.interface import Clock
 
 logger = logging.getLogger("objstore.proxy")
@@ -30,11 +30,11 @@ class Nodes:
         self._caller = caller
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def call(self, address: Address, request: Message, txn: str = "") -> Message:
-        """As Caller.call, with the usual deadline."""
+    async def call(self, address: Address, request: Message, txn: str = "", timeout_s: float = 0.0) -> Message:
+        """As Caller.call, with the usual deadline where none is given."""
         started = self.clock.monotonic()
         try:
-            reply = await self._caller.call(address, request, timeout_s=self.knobs.node_timeout_s, txn=txn)
+            reply = await self._caller.call(address, request, timeout_s=timeout_s or self.knobs.node_timeout_s, txn=txn)
         except PeerUnavailable:
             self.failures.failed(address)
             raise
@@ -44,10 +44,14 @@ class Nodes:
         self._answered(address, started)
         return reply
 
-    async def open(self, address: Address, request: Message, txn: str = "") -> Exchange:
-        """As Caller.open."""
+    async def open(self, address: Address, request: Message, txn: str, timeout_s: float) -> Exchange:
+        """As Caller.open, but connecting takes no longer than the usual deadline."""
         try:
-            return await self._caller.open(address, request, timeout_s=self.knobs.node_timeout_s, txn=txn)
+            async with asyncio.timeout(self.knobs.node_timeout_s):
+                return await self._caller.open(address, request, timeout_s=timeout_s, txn=txn)
+        except TimeoutError:
+            self.failures.failed(address)
+            raise PeerTimeout("not connected in time") from None
         except PeerUnavailable:
             self.failures.failed(address)
             raise
@@ -106,9 +110,9 @@ class FanOut:
         self._waiter: asyncio.Future[None] | None = None
         self._late: Callable[[int, Outcome], None] | None = None
 
-    def call(self, key: int, address: Address, request: Message) -> None:
-        """Start a call."""
-        task = asyncio.get_running_loop().create_task(self._nodes.call(address, request, self._txn))
+    def call(self, key: int, address: Address, request: Message, timeout_s: float = 0.0) -> None:
+        """Start a call, with the usual deadline where none is given."""
+        task = asyncio.get_running_loop().create_task(self._nodes.call(address, request, self._txn, timeout_s))
         self._tasks[key] = (task, address)
         task.add_done_callback(lambda ended: self._take(key, ended))
 

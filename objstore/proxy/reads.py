@@ -7,10 +7,11 @@ R = n - W + 1 make no view of the majority; then the answer is Unavailable, neve
 
 from dataclasses import dataclass
 
-from objstore.formats.messages import GetObject, ObjectReply, Pushed, PushObject
+from objstore.formats.messages import GetObject, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority
 from objstore.model.version import Version
+from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
 from objstore.proxy.placement import ObjectPlace, Placement, Replica
 
@@ -50,9 +51,10 @@ NO_BYTES = Part(-1)
 class Finder:
     """Finds versions."""
 
-    def __init__(self, nodes: Nodes, placement: Placement) -> None:
+    def __init__(self, nodes: Nodes, placement: Placement, completion: Completion) -> None:
         self.nodes = nodes
         self.placement = placement
+        self._completion = completion
         self._turn = 0
 
     async def find(self, place: ObjectPlace, part: Part, txn: str, everywhere: bool = False, sloppy: bool = False) -> Found:
@@ -71,38 +73,25 @@ class Finder:
                 raise Unavailable("too few replicas of the object answered")
             await self._ask_handoffs(search)
         elif step is Read.COMPLETE:
-            await self.complete(place, search.quorum, txn)
+            await self._complete(search)
         return search.found()
 
-    async def complete(self, place: ObjectPlace, quorum: ReadQuorum, txn: str) -> None:
-        """Have a holder push its version to primaries that lack it, until a majority holds it. Raises Unavailable."""
-        held = len(quorum.holders)
-        source = place.replicas[quorum.holders[0]]
-        fan = FanOut(self.nodes, txn)
-        for i in quorum.lacking:
-            address, target = place.replicas[i]
-            fan.call(
-                i,
-                source.address,
-                PushObject(source.target, place.hash, place.name, address.ip, address.port, target, place.index[i]),
-            )
-        try:
-            while held < majority(len(place.replicas)):
-                ended = await fan.next()
-                if ended is None:
-                    raise Unavailable("a newer version is known, but too few replicas hold it")
-                held += isinstance(ended[1], Pushed)
-        finally:
-            fan.leave()
+    async def _complete(self, search: "_Search") -> None:
+        quorum, place = search.quorum, search.place
+        source = quorum.holders[0]
+        size = search.replies[source].version.size if source in search.replies else 0
+        needed = majority(len(place.replicas)) - len(quorum.holders)
+        done = await self._completion.spread(place, place.replicas[source], quorum.lacking, needed, size, search.txn)
+        if done < needed:
+            raise Unavailable("a newer version is known, but too few replicas hold it")
 
     async def _ask_handoffs(self, search: "_Search") -> None:
         place = search.place
-        request = GetObject
         for tried, (address, target) in enumerate(self.placement.handoffs(place)):
             if tried >= self.nodes.knobs.handoffs_tried_max:
                 break
             fan = FanOut(self.nodes, search.txn)
-            fan.call(0, address, request(target, place.hash, place.name))
+            fan.call(0, address, GetObject(target, place.hash, place.name))
             ended = await fan.next()
             if ended is not None:
                 search.extra.append(Replica(address, target))

@@ -1,0 +1,85 @@
+"""Bytes of a version as a stream that survives the loss of the replica it comes from."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from objstore.formats.messages import End, ReadObject, Ready
+from objstore.model.errors import NodeError, Unavailable
+from objstore.model.ranges import Span
+from objstore.model.version import Version
+from objstore.proxy.nodes import Nodes
+from objstore.proxy.placement import ObjectPlace, Replica
+from objstore.rpc.interface import Chunk, Exchange, PeerTimeout, PeerUnavailable
+
+
+class Body:
+    """Reads spans of one version of one object from `sources`, best first. At the byte where one fails the next goes on, with
+    the very same version; a source may be tried again as long as the body gets on.
+    """
+
+    def __init__(self, nodes: Nodes, place: ObjectPlace, version: Version, sources: tuple[Replica, ...], txn: str) -> None:
+        self._nodes = nodes
+        self._place = place
+        self._version = version
+        self._sources = sources
+        self._txn = txn
+
+    async def read(self, span: Span) -> AsyncGenerator[bytes, None]:
+        """The bytes of `span`, each piece verified on its way. Raises Unavailable when no source can go on."""
+        position, end = span
+        end += position
+        failed_in_a_row, turn = 0, 0
+        while position < end:
+            source = self._sources[turn % len(self._sources)]
+            turn += 1
+            before = position
+            try:
+                async with aclosing(self._from(source, Span(position, end - position), len(self._sources) > 1)) as pieces:
+                    async for piece in pieces:
+                        position += len(piece)
+                        yield piece
+            except (NodeError, PeerUnavailable):
+                failed_in_a_row = 1 if position > before else failed_in_a_row + 1
+                if failed_in_a_row >= len(self._sources):
+                    raise Unavailable("no replica can send the rest of the object") from None
+
+    async def _from(self, source: Replica, span: Span, others: bool) -> AsyncGenerator[bytes, None]:
+        """From one source. Raises NodeError, PeerUnavailable when it ends before `span` does."""
+        address, target = source
+        knobs = self._nodes.knobs
+        request = ReadObject(target, self._place.hash, self._version.timestamp, span.start, span.length)
+        # The peer bounds its own waits by the same figure, so it must outlast a client that reads slowly.
+        exchange = await self._nodes.open(address, request, self._txn, timeout_s=knobs.stream_timeout_s)
+        left = span.length
+        try:
+            stall_s = knobs.stall_s if others else knobs.node_timeout_s
+            if not isinstance(await self._next(exchange, stall_s), Ready):
+                raise PeerUnavailable("a stream begins with Ready")
+            while True:
+                item = await self._next(exchange, stall_s)
+                if isinstance(item, End) and not left:
+                    await exchange.finish()
+                    return
+                if not isinstance(item, Chunk) or len(item.data) > left:
+                    raise PeerUnavailable("a stream that does not fit what was asked for")
+                left -= len(item.data)
+                yield item.data
+        except PeerTimeout:
+            self._nodes.failures.slow(address)
+            raise
+        finally:
+            exchange.abort()
+
+    async def _next(self, exchange: Exchange, stall_s: float) -> object:
+        try:
+            async with asyncio.timeout(stall_s):
+                return await exchange.receive()
+        except TimeoutError:
+            raise PeerTimeout("the stream stands still") from None
+
+
+async def from_memory(data: bytes) -> AsyncGenerator[bytes, None]:
+    """Bytes that are here already."""
+    if data:
+        yield data

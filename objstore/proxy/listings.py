@@ -1,0 +1,106 @@
+"""Listings that show every acknowledged change (G6): one replica sends the page, the others of R = n - W + 1 a digest of the same
+range, tombstones included; rows are merged only where the digests differ.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from objstore.formats.messages import ContainerPage, ListTable, Message, ObjectPage, Query, Settings, Stats
+from objstore.model.errors import Unavailable
+from objstore.model.listing import MergedPage
+from objstore.model.quorum import read_count
+from objstore.model.rows import merge_container_rows, merge_object_rows
+from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers
+from objstore.proxy.nodes import FanOut, Nodes
+from objstore.proxy.placement import TablePlace
+
+Page = ObjectPage | ContainerPage
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page: its rows, where the next page begins ("" after the last), and what is known of the table.
+
+    Rows are ObjectRow, ContainerRow or Subdir, by the kind of table.
+    """
+
+    rows: list[Any]
+    until: str
+    settings: Settings
+    stats: Stats
+
+
+class Lister:
+    """Reads pages; not thread-safe."""
+
+    def __init__(self, nodes: Nodes, cache: InfoCache) -> None:
+        self._nodes = nodes
+        self._cache = cache
+        self._turn = 0
+
+    async def page(self, place: TablePlace, query: Query, txn: str) -> Listing:
+        """One page. A table that nobody ever made is an empty page with settings that do not exist. Raises Unavailable."""
+        self._turn += 1
+        order = self._nodes.failures.order(place.replicas, self._turn)
+        first = order[0]
+
+        def question(index: int) -> Message:
+            target = place.replicas[index].target
+            return ListTable(place.kind, target, place.hash, place.name, query, digest_only=index != first)
+
+        pages = await self._ask(place, order, question, txn)
+        if first not in pages:
+            others = [i for i in order if i != first]
+            pages = await self._ask(place, others, lambda i: _rows_of(place, i, query), txn)
+            first = next(i for i in others if i in pages)
+        infos = {index: page.info for index, page in pages.items()}
+        settings = merge_answers(place.name, list(infos.values()))
+        self._cache.repair(place, settings, infos)
+        rows: list[Any] = pages[first].rows
+        until = pages[first].until
+        if any((page.digest, page.until) != (pages[first].digest, until) for page in pages.values()):
+            rows, until = await self._merge(place, order, query, txn)
+        return Listing(rows, until, settings, choose_stats(list(infos.values())))
+
+    async def _merge(self, place: TablePlace, order: list[int], query: Query, txn: str) -> tuple[list[Any], str]:
+        """The page that the replicas have in common, from their raw rows."""
+        merge: Any = merge_object_rows if place.kind == "container" else merge_container_rows
+        merged: MergedPage[Any] = MergedPage(query, merge)
+        for _ in range(self._nodes.knobs.listing_rounds_max):
+            if (ask := merged.ask) is None:
+                return merged.items, merged.until
+            part = msgspec.structs.replace(query, marker=ask[0], limit=ask[1])
+            pages = await self._ask(place, order, lambda i, part=part: _rows_of(place, i, part, raw=True), txn)  # type: ignore[misc]
+            merged.feed([(page.rows, page.until) for page in pages.values()])
+        raise Unavailable("the listing's replicas differ too much; try again")
+
+    async def _ask(self, place: TablePlace, order: list[int], question: Callable[[int], Message], txn: str) -> dict[int, Page]:
+        """R replicas' answers by index, of those in `order`. Raises Unavailable."""
+        needed = read_count(len(place.replicas))
+        fan, pages, asked = FanOut(self._nodes, txn), dict[int, Page](), 0
+        patient = True
+        try:
+            while len(pages) < needed:
+                wanted = needed if patient else needed + 1
+                while asked < len(order) and len(pages) + len(fan.pending) < wanted:
+                    fan.call(order[asked], place.replicas[order[asked]].address, question(order[asked]))
+                    asked += 1
+                if not fan.busy:
+                    raise Unavailable(f"too few replicas of {place.name} answered")
+                ended = await fan.next(self._nodes.knobs.listing_hedge_s if patient else None)
+                if ended is None:
+                    patient = False
+                    for address in fan.pending.values():
+                        self._nodes.failures.slow(address)
+                elif isinstance(ended[1], (ObjectPage, ContainerPage)):
+                    pages[ended[0]] = ended[1]
+        finally:
+            fan.cancel()
+        return pages
+
+
+def _rows_of(place: TablePlace, index: int, query: Query, raw: bool = False) -> Message:
+    return ListTable(place.kind, place.replicas[index].target, place.hash, place.name, query, raw_rows=raw)
