@@ -9,7 +9,6 @@ import pytest
 from tests.cluster.deployment import Deployment
 from tests.cluster.swift import Swift
 
-
 READS_MAX = 80
 
 
