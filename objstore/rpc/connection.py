@@ -1,12 +1,11 @@
 """Calls on a connection: many at once, in both directions, answered in any order."""
 
 import asyncio
-import logging
-import traceback
 from dataclasses import dataclass
 
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
+from objstore.rpc import guard
 from objstore.rpc.codec import Codec
 from objstore.rpc.counters import RpcCounters
 from objstore.rpc.frames import (
@@ -25,7 +24,6 @@ from objstore.rpc.link import Link
 from objstore.runtime.interface import Clock
 from objstore.runtime.knobs import Knobs
 
-logger = logging.getLogger("objstore.rpc")
 TIMEOUT_S_MAX = TIMEOUT_MS_MAX / 1000
 
 
@@ -103,7 +101,7 @@ class CallConnection:
             reply = await future
             if isinstance(reply, Refused):
                 outcome = reply.code
-                raise node_error(reply)
+                raise guard.node_error(reply)
             outcome = "ok"
             return reply
         except PeerTimeout:
@@ -194,7 +192,7 @@ class CallConnection:
         counters.in_flight += 1
         outcome = "cancelled"
         try:
-            reply = await guarded(handler, request, context)
+            reply = await guard.answer(handler, request, context)
             outcome = reply.code if isinstance(reply, Refused) else "ok"
             if self._link.paused:
                 await self._link.drain(max(0.0, context.deadline - self._station.clock.monotonic()))
@@ -220,7 +218,7 @@ class CallConnection:
             body = codec.encode(reply)
             link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body)
         except (TypeError, ValueError, OverflowError, KeyError) as error:  # no message, a field of a wrong type, too large
-            log_defect("reply not sent", type(reply).__name__, "", error)
+            guard.log_defect("reply not sent", type(reply).__name__, "", error)
             body = codec.encode(Refused(Code.INTERNAL, f"{type(reply).__name__}: {error}"))
             link.send(frame_head(REPLY, call, 0, b"Refused", b"", len(body)), body)
 
@@ -247,30 +245,3 @@ class CallConnection:
 
     def close(self, reason: str) -> None:
         self._link.close(reason)
-
-
-async def guarded(handler: Handler, request: Message, context: CallContext) -> Message:
-    """The handler's reply, or a Refused for whatever it raises but cancellation: the outermost wrapper of a node's services."""
-    try:
-        return await handler(request, context)
-    except NodeError as error:
-        return Refused(error.code, error.text, error.timestamp)
-    except Exception as error:
-        log_defect("handler failed", type(request).__name__, context.txn, error)
-        return Refused(Code.INTERNAL, f"{type(request).__name__} failed: {type(error).__name__}")
-
-
-def log_defect(event: str, method: str, txn: str, error: Exception) -> None:
-    """One line, with the place in the code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
-    logger.error(event, extra={"txn": txn, "method": method, "error": repr(error), "where": where})
-
-
-def node_error(refused: Refused) -> NodeError:
-    """The exception for a refusal; a code of a later version counts as internal."""
-    try:
-        code = Code(refused.code)
-    except ValueError:
-        return NodeError(Code.INTERNAL, f"{refused.code}: {refused.text}", refused.timestamp)
-    return NodeError(code, refused.text, refused.timestamp)

@@ -5,18 +5,17 @@ them; in every other case it is dropped.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
-from objstore.rpc.connection import Station, log_defect, node_error
+from objstore.rpc import guard
+from objstore.rpc.connection import Station
 from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Frame, ProtocolError, frame_head
 from objstore.rpc.interface import CallContext, Chunk, PeerUnavailable
 from objstore.rpc.link import Link, expire
 
-logger = logging.getLogger("objstore.rpc")
 MESSAGE_BYTES_IN_BUFFER = 512  # what a queued message counts as
 
 
@@ -139,7 +138,7 @@ class SocketExchange:
         if self._inbox_bytes < self._station.knobs.stream_buffer_bytes_max:
             self._link.resume_reading()
         if isinstance(event, Refused):
-            raise node_error(event)
+            raise guard.node_error(event)
         return event
 
     async def refuse(self, error: Exception) -> None:
@@ -285,25 +284,14 @@ class StreamConnection:
             self._task = None
 
     async def _handle(self, request: Message | ProtocolError, exchange: SocketExchange, context: CallContext) -> str:
-        try:
-            if isinstance(request, ProtocolError):
-                raise NodeError(Code.BAD_REQUEST, str(request))
-            handler = self._station.dispatcher.stream_handlers.get(type(request))
-            if handler is None:
-                raise NodeError(Code.BAD_REQUEST, f"this node does not answer {type(request).__name__} on a stream")
-            if self.leaving:
-                raise NodeError(Code.BUSY, "stopping")
-            await handler(request, exchange, context)
-            return "ok"
-        except NodeError as error:
-            await exchange.refuse(error)
-            return error.code
-        except PeerUnavailable:
-            raise
-        except Exception as error:  # the outermost wrapper of a node's services
-            log_defect("stream handler failed", type(request).__name__, context.txn, error)
-            await exchange.refuse(error)
-            return Code.INTERNAL
+        if isinstance(request, ProtocolError):
+            refusal = NodeError(Code.BAD_REQUEST, str(request))
+        elif self.leaving:
+            refusal = NodeError(Code.BUSY, "stopping")
+        else:
+            return await guard.serve_stream(self._station.dispatcher, request, exchange, context)
+        await exchange.refuse(refusal)
+        return refusal.code
 
     def link_lost(self, reason: str) -> None:
         """As Conversation."""

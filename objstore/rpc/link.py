@@ -86,7 +86,7 @@ class Link(asyncio.BufferedProtocol):
         return self._greeting if self._reader is None else self._reader.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        # uvloop closes a connection without a word when this raises: nothing may pass.
+        # uvloop closes a connection without a word when this raises: all that passes is logged here.
         try:
             if self._reader is None:
                 self._greet(bytes(self._greeting[:nbytes]))
@@ -98,7 +98,8 @@ class Link(asyncio.BufferedProtocol):
             self.close(str(error))
         except Exception as error:
             logger.exception("connection closed: defect", extra={"peer": self.remote, "node": self.node, "error": repr(error)})
-            self.close("internal error")
+            self.close("internal error", at_once=True)
+            raise
 
     def eof_received(self) -> None:
         return None  # closes

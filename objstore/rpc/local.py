@@ -8,7 +8,7 @@ from crc32c import crc32c
 
 from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
-from objstore.rpc.connection import guarded, log_defect, node_error
+from objstore.rpc import guard
 from objstore.rpc.interface import CHUNK_BYTES_MAX, CallContext, Caller, Chunk, Dispatcher, Exchange, PeerTimeout, PeerUnavailable
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.interface import Clock
@@ -37,13 +37,13 @@ class LocalPeer:
         context = CallContext(txn, self._clock.monotonic() + timeout_s, self)
         try:
             async with asyncio.timeout(timeout_s) as limit:
-                reply = await guarded(handler, request, context)
+                reply = await guard.answer(handler, request, context)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise PeerTimeout(f"no answer to {type(request).__name__} in time") from None
         if isinstance(reply, Refused):
-            raise node_error(reply)
+            raise guard.node_error(reply)
         return reply
 
 
@@ -77,27 +77,12 @@ class LocalFirst:
 
     async def _serve(self, request: Message, exchange: "LocalExchange", context: CallContext) -> None:
         try:
-            await self._handle(request, exchange, context)
+            await guard.serve_stream(self._dispatcher, request, exchange, context)
             await exchange.finish()
         except PeerUnavailable:
             logger.debug("caller left the stream", extra={"txn": context.txn, "method": type(request).__name__})
         finally:
             exchange.abort()  # does nothing after a clean end
-
-    async def _handle(self, request: Message, exchange: "LocalExchange", context: CallContext) -> None:
-        method = type(request).__name__
-        try:
-            handler = self._dispatcher.stream_handlers.get(type(request))
-            if handler is None:
-                raise NodeError(Code.BAD_REQUEST, f"this node does not answer {method} on a stream")
-            await handler(request, exchange, context)
-        except NodeError as error:
-            await exchange.refuse(error)
-        except PeerUnavailable:
-            raise
-        except Exception as error:  # the outermost wrapper of a node's services
-            log_defect("stream handler failed", method, context.txn, error)
-            await exchange.refuse(error)
 
 
 class _Pipe:
@@ -172,7 +157,7 @@ class LocalExchange:
         self._in.size -= len(item.data) if isinstance(item, Chunk) else MESSAGE_BYTES
         self._in.changed.set()
         if isinstance(item, Refused):
-            raise node_error(item)
+            raise guard.node_error(item)
         return item
 
     async def refuse(self, error: Exception) -> None:
