@@ -17,6 +17,9 @@ FOLDING_BATCH_ROWS = 32
 PAGE_ROWS_LOOKED_AT_MAX = 50_000
 PAGE_BYTES_MAX = 1_250_000  # with one more batch of the longest names it still fits one node message
 
+EMPTY_DIGEST = xxhash.xxh3_128_digest(b"")
+"""Of a page that looked at no row; a missing database has it too."""
+
 R = TypeVar("R", bound=Listed)
 _encode_lines = msgspec.json.Encoder().encode_lines
 

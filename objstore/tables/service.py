@@ -26,7 +26,7 @@ from objstore.tables.device import Place, TableDevice
 from objstore.tables.draft import State, stats_of
 from objstore.tables.leases import Leases
 from objstore.tables.operations import Operation, Write
-from objstore.tables.reading import PageRead, read_page
+from objstore.tables.reading import EMPTY_DIGEST, PageRead, read_page
 from objstore.tables.rowkind import RowKind
 
 HASH_BYTES = 16
@@ -138,7 +138,7 @@ class TableService(Generic[R]):
         device, place = self.place(request.target, request.hash)
         database: Database[R] | None = await device.opened(place, request.name)
         if database is None:
-            return self._page(self._info(None, 0.0), [], b"", "")
+            return self._page(self._info(None, 0.0), [], EMPTY_DIGEST, "")
         info = self._info(database, 0.0)
         query, raw = request.query, request.raw_rows
         page: PageRead[R] = await device.read(place, database, lambda c: read_page(c, self.kind, query, raw=raw))
