@@ -62,7 +62,6 @@ class Proxy(Section, frozen=True):
     workers: int = 0
     tls_cert: str = ""
     tls_key: str = ""
-    domain: str = ""
     node_timeout_s: float = 10.0
     connect_timeout_s: float = 1.0
     client_timeout_s: float = 60.0
@@ -100,7 +99,6 @@ class Limits(Section, frozen=True):
 class Storage(Section, frozen=True):
     """The devices of this node."""
 
-    reserve_bytes: int = 67_108_864
     threads_per_device: int = 4
     index_timeout_s: float = 1.0
 

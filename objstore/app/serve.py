@@ -1,6 +1,7 @@
 """`objstore serve`: one node of a deployment. Everything that can be wrong is found before the first process starts."""
 
 import os
+import sys
 
 from objstore.app.children import Spec
 from objstore.app.config import Config
@@ -52,16 +53,20 @@ def worker_count(config: Config) -> int:
 
 
 def check_devices(config: Config, names: list[str]) -> None:
-    """Every device of the rings can be used. A disk may fail later and the node goes on; at the start it is a mistake."""
-    problems = []
+    """At least one device of the rings can be used; of the others, one line each. A node whose disk broke must start again, a
+    node without any is not set up. Raises ConfigError.
+    """
+    refused = []
     fingerprint = cluster_fingerprint(config).hex()
     for name in names:
         try:
             open_device(os.path.join(config.node.devices_root, name), fingerprint, name).close()
         except DeviceRefused as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigError(problems)
+            refused.append(str(error))
+    if len(refused) == len(names):
+        raise ConfigError(refused)
+    for line in refused:
+        print(f"objstore: goes on without a device: {line}", file=sys.stderr)
 
 
 def _address(config: Config) -> str:

@@ -43,7 +43,7 @@ class Supervisor:
     """Runs `specs` until a signal ends it.
 
     `listener`: the bound public socket, inherited by public children. `hup_stops`: take SIGHUP as the end of the terminal.
-    `output`: where the children's log lines go, by default this process's standard output.
+    `output`: where the children's log lines go, by default this process's standard output. `program`: what a child runs.
     """
 
     specs: Iterable[Spec]
@@ -52,6 +52,7 @@ class Supervisor:
     on_ready: Callable[[], None] = lambda: None
     hup_stops: bool = False
     output: IO[bytes] | None = None
+    program: tuple[str, ...] = ("-m", "objstore.app.process")
     plan: Plan = field(init=False)
     _running: dict[int, Running] = field(init=False, default_factory=dict)
 
@@ -125,7 +126,7 @@ class Supervisor:
     def _start(self, child: Child) -> Running:
         ours, theirs = socket.socketpair()
         spec = child.spec
-        command = [sys.executable, "-P", "-m", "objstore.app.process", spec.kind, "--config", spec.config, "--name", spec.name]
+        command = [sys.executable, "-P", *self.program, spec.kind, "--config", spec.config, "--name", spec.name]
         command += ["--slot", str(child.slot), "--control-fd", str(theirs.fileno())]
         if spec.ports:
             command += ["--ports", ",".join(map(str, spec.ports))]
