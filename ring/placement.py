@@ -94,6 +94,11 @@ class Placement:
                 if device_id != NO_DEVICE:
                     yield first + partition, device_id
 
+    def _placed(self, partition: int) -> list[int]:
+        """The slots of a partition that have a device; all of them, once `_place_missing` is done."""
+        slots = range(partition, partition + self._partition_count * len(self._rows), self._partition_count)
+        return [slot for slot, row in zip(slots, self._rows, strict=True) if partition < len(row) and row[partition] != NO_DEVICE]
+
     def _device_of(self, slot: int) -> int:
         replica, partition = divmod(slot, self._partition_count)
         return self._rows[replica][partition]
@@ -222,12 +227,11 @@ class Placement:
         if not crowded:
             return []
         widest = min(crowded, key=lambda domain: self._depth(domain, partition))
-        slots = [replica * self._partition_count + partition for replica, row in enumerate(self._rows) if partition < len(row)]
-        return [slot for slot in slots if widest in self._paths[self._device_of(slot)] and self._may_move(slot)]
+        return [slot for slot in self._placed(partition) if widest in self._paths[self._device_of(slot)] and self._may_move(slot)]
 
     def _depth(self, domain: int, partition: int) -> int:
-        ids = [row[partition] for row in self._rows if partition < len(row)]
-        return min(self._paths[id_].index(domain) for id_ in ids if domain in self._paths[id_])
+        paths = [self._paths[self._device_of(slot)] for slot in self._placed(partition)]
+        return min(path.index(domain) for path in paths if domain in path)
 
     def _direct_target(self, slot: int, start: int) -> int:
         """Where the slot could go inside `start` without pushing anything else away; never where it is."""
@@ -240,18 +244,18 @@ class Placement:
         return target
 
     def _even_out(self) -> None:
-        """Move slots from devices above their quota straight to devices below it, no further away than the quotas ask."""
-        for device_id in sorted(self._paths, key=self._over, reverse=True):
-            slots = self._slots_on[device_id]
-            for index in self._dice.shuffled(len(slots)) if self._over(device_id) > 0 else ():
-                if self._over(device_id) <= 0:
-                    break
-                slot = slots[index]
-                if self._device_of(slot) != device_id or not self._may_move(slot):
-                    continue
+        """Move slots from devices above their quota straight to devices below it, no further away than the quotas ask.
+
+        Each partition gives from its fullest device, so that the last devices to shrink still find partitions that can move.
+        """
+        for partition in self._dice.shuffled(self._partition_count):
+            slots = [slot for slot in self._placed(partition) if self._over(self._device_of(slot)) > 0 and self._may_move(slot)]
+            slots.sort(key=lambda slot: self._over(self._device_of(slot)), reverse=True)
+            for slot in slots:
                 target = self._near_target(slot)
                 if target != NOWHERE:
                     self._put(slot, target)
+                    break
 
     def _near_target(self, slot: int) -> int:
         for domain in (*reversed(self._paths[self._device_of(slot)][:-1]), ROOT):

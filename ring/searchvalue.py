@@ -93,8 +93,8 @@ def parse_address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
-        if _HOST.fullmatch(bare):
-            return bare
+        if _HOST.fullmatch(text):
+            return text
         raise ValueFormError(f"Invalid ip {text}") from None
 
 
