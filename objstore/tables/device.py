@@ -139,7 +139,10 @@ class TableDevice:
         except _ReadFailed as failed:
             error = node_error(failed.fault, "reading a database")
             if error.code is Code.CORRUPT:
-                await self.committer.submit(place, _Condemn(database, error.text))
+                try:
+                    await self.committer.submit(place, _Condemn(database, error.text))
+                except NodeError as outcome:  # whatever it is, the caller hears of the corruption itself
+                    logger.debug("condemned", extra={"device": self.name, "path": place.path, "outcome": str(outcome)})
             raise error from failed.fault
 
     def _settled(self, place: Place) -> None:

@@ -35,7 +35,14 @@ class PageRead(Generic[R]):
     until: str
 
 
-def read_page(connection: sqlite3.Connection, kind: RowKind[R], query: Query, *, raw: bool = False) -> PageRead[R]:
+def read_page(
+    connection: sqlite3.Connection,
+    kind: RowKind[R],
+    query: Query,
+    *,
+    raw: bool = False,
+    rows_max: int = PAGE_ROWS_LOOKED_AT_MAX,
+) -> PageRead[R]:
     """Blocking. Raises sqlite3.Error.
 
     The digest is xxh3-128 over one line of JSON for each row looked at: what the page follows from (see `model.listing`).
@@ -43,11 +50,11 @@ def read_page(connection: sqlite3.Connection, kind: RowKind[R], query: Query, *,
     page: Page[R] = Page(query, raw=raw)
     digest = xxhash.xxh3_128()
     looked_at = size = 0
-    while (span := page.span) is not None and looked_at < PAGE_ROWS_LOOKED_AT_MAX and size < PAGE_BYTES_MAX:
+    while (span := page.span) is not None and looked_at < rows_max and size < PAGE_BYTES_MAX:
         cursor = connection.execute(*_statement(kind, span, query.reverse))
         try:
             while True:
-                wanted = min(page.room, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
+                wanted = min(page.room, rows_max - looked_at, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
                 rows = kind.unpack(cursor.fetchmany(wanted))
                 seen = page.look(rows)
                 lines = _encode_lines(seen)
@@ -56,7 +63,7 @@ def read_page(connection: sqlite3.Connection, kind: RowKind[R], query: Query, *,
                 size += len(lines)
                 if len(rows) < wanted and page.span is not None and not page.jumped:
                     page.end()
-                if page.span is None or page.jumped or looked_at >= PAGE_ROWS_LOOKED_AT_MAX or size >= PAGE_BYTES_MAX:
+                if page.span is None or page.jumped or looked_at >= rows_max or size >= PAGE_BYTES_MAX:
                     break
         finally:
             cursor.close()  # an open statement would keep the write-ahead log from being reset

@@ -97,6 +97,7 @@ def write(action: Any, second: float, name: str = NAME, **fields: Any) -> Write[
 
 def rows_of(database: Database[ObjectRow]) -> list[ObjectRow]:
     """All rows, tombstones included."""
+
     def read(connection: sqlite3.Connection) -> PageRead[ObjectRow]:
         return read_page(connection, OBJECT_ROWS, Query(1_000_000), raw=True)
 

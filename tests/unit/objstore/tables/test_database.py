@@ -1,5 +1,6 @@
 """What a database holds is what its rows merge to, in any order and grouping, and its figures are exact."""
 
+import itertools
 import sqlite3
 import tempfile
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def new(directory: str, kind: RowKind[ObjectRow] = OBJECT_ROWS) -> Database[Obje
 
 def apply(database: Database[ObjectRow], rows: Sequence[ObjectRow], at: list[int]) -> None:
     bounds = [0, *sorted(at), len(rows)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         part = rows[start:end]
         database.transact([Merge(NAME, part[::2]), Merge(NAME, part[1::2])])
 

@@ -1,0 +1,117 @@
+"""Pages read from a database."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from objstore.container.store import OBJECT_ROWS
+from objstore.formats.messages import Query
+from objstore.model.rows import ObjectRow, Subdir
+from objstore.tables import reading
+from objstore.tables.database import Database
+from objstore.tables.operations import Merge
+from objstore.tables.reading import PageRead, read_page
+from objstore.tables.schema import empty_database
+from tests.unit.objstore.model.test_listing import brute, paged, queries, row, some_rows
+from tests.unit.objstore.tables.rig import NAME, gone, put
+
+
+def filled(directory: str, rows: list[ObjectRow]) -> Database[ObjectRow]:
+    path = Path(directory) / "t.db"
+    path.write_bytes(empty_database(OBJECT_ROWS))
+    database: Database[ObjectRow] = Database(str(path), OBJECT_ROWS)
+    database.transact([Merge(NAME, rows)])
+    return database
+
+
+def page(database: Database[ObjectRow], query: Query, raw: bool = False) -> PageRead[ObjectRow]:
+    return database.read(lambda connection: read_page(connection, OBJECT_ROWS, query, raw=raw))
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_rows, st.lists(queries, min_size=1, max_size=12))
+def test_pages_are_those_of_the_brute_force(rows: list[ObjectRow], asked: list[object]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        database = filled(directory, rows)
+        for one in asked:
+            query = Query(one.limit, one.marker, one.end_marker, one.prefix, one.delimiter, one.reverse)  # type: ignore[attr-defined]
+            found = page(database, query)
+            assert [item.name for item in found.rows] == brute(rows, query)
+            assert found.until == paged(rows, query, 1000).until
+            raw = page(database, query, raw=True)
+            assert raw.rows == paged(rows, query, 1000, raw=True).items
+        database.close()
+
+
+def test_large_folded_listing_reads_few_rows(tmp_path: Path) -> None:
+    rows = [put(f"dir{d}/{i:05d}", 1) for d in range(5) for i in range(400)]
+    database = filled(str(tmp_path), rows)
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    def read(connection: object) -> PageRead[ObjectRow]:
+        connection.set_progress_handler(count, 100)  # type: ignore[attr-defined]
+        return read_page(connection, OBJECT_ROWS, Query(100, delimiter="/"))  # type: ignore[arg-type]
+
+    found = database.read(read)
+    assert found.rows == [Subdir(f"dir{d}/") for d in range(5)]
+    assert steps * 100 < 10 * reading.FOLDING_BATCH_ROWS * 5 * 2  # some ten virtual-machine steps a row
+    database.close()
+
+
+def test_the_digest_tells_tombstones_and_metadata_apart(tmp_path: Path) -> None:
+    digests = set()
+    for number, rows in enumerate(
+        ([put("a", 1)], [put("a", 1), gone("b", 1)], [put("a", 1), gone("b", 2)], [put("a", 1, etag="f")], [put("a", 2)], [])
+    ):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        database = filled(str(directory), rows)
+        digests.add(page(database, Query(10)).digest)
+        database.close()
+    assert len(digests) == 6
+    assert reading.EMPTY_DIGEST in digests
+
+
+def test_the_digest_does_not_depend_on_the_way_rows_came(tmp_path: Path) -> None:
+    rows = [row(f"o{i}", i % 3 == 0) for i in range(40)]
+    found = []
+    for number, order in enumerate((rows, rows[::-1])):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        database = filled(str(directory), order)
+        found.append(page(database, Query(20)))
+        database.close()
+    assert found[0] == found[1]
+
+
+def test_a_page_of_tombstones_ends_early_and_says_where_to_go_on(tmp_path: Path) -> None:
+    database = filled(str(tmp_path), [gone(f"a{i:03d}", 1) for i in range(150)] + [put("b", 1)])
+    first, second = (
+        database.read(lambda c, m=marker: read_page(c, OBJECT_ROWS, Query(100, marker=m), rows_max=100))  # type: ignore[misc]
+        for marker in ("", "a099")
+    )
+    assert (first.rows, first.until) == ([], "a099")
+    assert ([item.name for item in second.rows], second.until) == (["b"], "")
+    database.close()
+
+
+def test_a_page_of_long_names_fits_a_message(tmp_path: Path) -> None:
+    rows = [put(f"{i:04d}" + "é" * 510, 1) for i in range(2500)]
+    database = filled(str(tmp_path), rows)
+    shown: list[str] = []
+    query = Query(10_000)
+    for _ in range(10):
+        found = page(database, query)
+        assert sum(len(item.name.encode()) + 120 for item in found.rows) < 2_000_000
+        shown += [item.name for item in found.rows]
+        if not found.until:
+            break
+        query = Query(10_000, marker=found.until)
+    assert shown == [r.name for r in rows]
+    database.close()
