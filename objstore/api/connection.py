@@ -86,6 +86,11 @@ class Connection(RequestHandler):
             self.transport.abort()
 
     @property
+    def failed(self) -> bool:
+        """Whether what the client sent behind its request was refused."""
+        return self._filter.failed
+
+    @property
     def client(self) -> str:
         """The peer's address, "" when it is gone or has none (a Unix socket)."""
         peer = self.peername

@@ -5,7 +5,6 @@ else belongs to the API that is given for it.
 """
 
 import logging
-from http import HTTPStatus
 from typing import Protocol
 
 from aiohttp import HttpVersion11
@@ -146,7 +145,7 @@ class Edge:
         request.txn = new_txn(self._rng)
         request.version, request.keep_alive, request.path = HttpVersion11, False, "-"
         if isinstance(error, BadHttpMethod):
-            reply = error_page(HTTPStatus.METHOD_NOT_ALLOWED)
+            reply = error_page(405)
         elif isinstance(error, HeadTooLarge):
             reply = error_page(431, "Request header too large")
         elif isinstance(error, LineTooLong):
@@ -180,7 +179,7 @@ class Edge:
     @staticmethod
     def _can_follow(request: Request) -> bool:
         """Whether another request can follow on the connection."""
-        if request.upgrade or request.broken or request.method == "CONNECT" or request.awaits_continue:
+        if request.upgrade or request.broken or request.method == "CONNECT" or request.awaits_continue or request.connection.failed:
             return False
         if not request.unread:
             return True

@@ -97,6 +97,8 @@ class HeadFilter:
         self._blind = False  # no telling where the next head begins
         self._strict = False  # the client pipelines
         self._in_flight = 0
+        self.failed = False
+        """What came behind the last request is not HTTP: nothing more can follow it."""
 
     @property
     def mid_head(self) -> bool:
@@ -120,27 +122,23 @@ class HeadFilter:
         if total > self._head_bytes_max:
             raise HeadTooLarge
         self._body_fed = len(data) - cut
-        if data.isascii() and b"chunked" not in data:
-            return self._pass(data, data)
-        return self._whole(data[:cut], data[cut:])
+        return self._whole(data[:cut], data[cut:]) if len(data) > cut or not data.isascii() else self._pass(data, data)
 
     def _whole(self, head: bytes, rest: bytes) -> Parsed:
-        if not head.isascii():
-            head = rewrite_head(head, self._codec)
-        if b"chunked" not in head:
-            return self._pass(head + rest, rest or head)
-        # a broken body that came along must not hide the request, which may be refused for a better reason
-        parsed = self._pass(head, head)
-        if not rest or not parsed[0] or parsed[1]:
-            return parsed if not rest else self._joined(parsed, self._pass(rest, rest))
-        try:
-            return self._joined(parsed, self._pass(rest, rest))
-        except HttpProcessingError:
+        """A head's end and what came behind it. The head goes first: broken bytes behind it must not hide the request, which may
+        be refused for a better reason.
+        """
+        parsed = self._pass(head if head.isascii() else rewrite_head(head, self._codec), rest or head)
+        if not rest or parsed[1]:
             return parsed
-
-    @staticmethod
-    def _joined(first: Parsed, second: Parsed) -> Parsed:
-        return (*first[0], *second[0]), second[1], second[2]
+        try:
+            behind = self._pass(rest, rest)
+        except HttpProcessingError:
+            if not parsed[0]:
+                raise
+            self.failed = True
+            return parsed
+        return (*parsed[0], *behind[0]), behind[1], behind[2]
 
     def _partial(self, data: bytes) -> Parsed:
         """A head without its end: whole lines go on, the last one waits for the rest of it."""

@@ -84,7 +84,10 @@ class SwiftApi:
     def error_reply(self, request: Request, error: StoreError) -> Reply:
         """See `edge.Api`."""
         segments = path_segments(request.path, 3)
-        return error_reply(error, (segments[1] if segments and len(segments) > 1 else "") or "unknown")
+        reply = error_reply(error, (segments[1] if segments and len(segments) > 1 else "") or "unknown")
+        if request.method == "HEAD":
+            reply.body = b""  # Swift says Content-Length: 0 here
+        return reply
 
     def _identify(self, request: Request) -> Identity:
         get = request.headers.get
