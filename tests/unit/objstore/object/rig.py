@@ -105,6 +105,7 @@ class Node:
     def __init__(self, root: Path, wire: Wire, address: Address, clock: Clock, points: CrashPoints | None = None) -> None:
         root.mkdir(exist_ok=True)
         self.root = root
+        self.stopped = False
         self.address = address
         self.wire = wire
         self.fs = RealFileSystem(str(root))
@@ -116,8 +117,10 @@ class Node:
         wire.plug(address, dispatcher)
 
     async def stop(self) -> None:
-        await self.server.stop()
-        await self.disk.close()
+        if not self.stopped:
+            self.stopped = True
+            await self.server.stop()
+            await self.disk.close()
 
     @property
     def device(self):
