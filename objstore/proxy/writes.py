@@ -35,8 +35,8 @@ class Tally:
 
     __slots__ = ("absent", "codes", "existed", "failed", "indexed_count", "indexed_needed", "quorum", "stored")
 
-    def __init__(self, place: ObjectPlace) -> None:
-        self.quorum = WriteQuorum(len(place.replicas))
+    def __init__(self, place: ObjectPlace, quorum: WriteQuorum | None = None) -> None:
+        self.quorum = quorum or WriteQuorum(len(place.replicas))
         self.indexed_needed = majority(place.index_replicas)
         self.indexed_count = 0
         self.existed = False

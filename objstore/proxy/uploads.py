@@ -1,0 +1,289 @@
+"""Large uploads: one stream per primary, each byte sent to all as it comes, committed on a majority.
+
+The client is held back by the slowest replica only as long as that keeps up at all: one that lags by more than its queue for
+longer than the grace is dropped as long as a majority goes on, and gets its copy later from one that has it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from objstore.formats.messages import CommitPut, Message, OpenPut, Ready, Stored
+from objstore.model.errors import Code, Conflict, NodeError, StoreError
+from objstore.model.quorum import Write, WriteQuorum, majority
+from objstore.model.version import Version
+from objstore.proxy.completion import Completion
+from objstore.proxy.nodes import Nodes, Outcome
+from objstore.proxy.placement import ObjectPlace
+from objstore.proxy.writes import Tally, Written
+from objstore.rpc.interface import Chunk, Exchange, PeerUnavailable
+from objstore.runtime.clock import HybridClock
+
+
+class _Lane:
+    """The stream to one primary: a queue, and a task that sends what is in it. `changed` is called at every step."""
+
+    __slots__ = ("_changed", "_nodes", "_place", "_queue", "_wake", "address", "committing", "error", "exchange", "index",
+                 "missed", "queued_bytes", "reply", "task")  # fmt: skip
+
+    def __init__(self, nodes: Nodes, place: ObjectPlace, index: int, size: int, txn: str, changed: Callable[[], None]) -> None:
+        self.index = index
+        self.address = place.replicas[index].address
+        self.queued_bytes = 0
+        self.error: NodeError | PeerUnavailable | None = None
+        self.reply: Outcome | None = None
+        self.committing = False
+        self.missed: Callable[[], None] | None = None
+        """What to do when it fails after the client was answered."""
+        self.exchange: Exchange | None = None
+        self._nodes = nodes
+        self._place = place
+        self._changed = changed
+        self._queue: deque[bytes | CommitPut] = deque()
+        self._wake = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._run(size, txn))
+
+    @property
+    def alive(self) -> bool:
+        return self.error is None
+
+    def put(self, item: bytes | CommitPut) -> None:
+        """Queue a piece, or a commit; the commit's outcome will be in `reply`."""
+        if isinstance(item, bytes):
+            self.queued_bytes += len(item)
+        else:
+            self.reply = None
+            self.committing = True
+        self._queue.append(item)
+        self._wake.set()
+
+    def drop(self, reason: str) -> None:
+        """Give up on it."""
+        self._fail(PeerUnavailable(reason))
+        self.task.cancel()
+
+    def _fail(self, error: NodeError | PeerUnavailable) -> None:
+        self.error = self.error or error
+        self._queue.clear()
+        self.queued_bytes = 0
+        self.committing = False
+        self._changed()
+        if self.missed is not None:
+            self.missed()
+
+    async def _run(self, size: int, txn: str) -> None:
+        """Until the object is stored. Fails into `error`."""
+        knobs = self._nodes.knobs
+        request = OpenPut(self._place.replicas[self.index].target, self._place.hash, self._place.name, size)
+        try:
+            # The peer bounds its own waits by the same figure, so it must outlast a client that pauses.
+            self.exchange = await self._nodes.open(self.address, request, txn, knobs.stream_timeout_s)
+            await self._answer(Ready, knobs.node_timeout_s)
+            while not isinstance(self.reply, Stored):
+                while not self._queue:
+                    self._wake.clear()
+                    await self._wake.wait()
+                await self._send(self._queue.popleft())
+            self._nodes.failures.well(self.address)
+            await self.exchange.finish()
+        except (NodeError, PeerUnavailable) as error:
+            if isinstance(error, PeerUnavailable):
+                self._nodes.failures.failed(self.address)
+            self._fail(error)
+        finally:
+            if self.exchange is not None:
+                self.exchange.abort()
+
+    async def _send(self, item: bytes | CommitPut) -> None:
+        assert self.exchange is not None
+        if isinstance(item, bytes):
+            async with _Bound(self._nodes.knobs.node_timeout_s):
+                await self.exchange.send_chunk(item)
+            self.queued_bytes -= len(item)
+        else:
+            try:
+                async with _Bound(self._nodes.knobs.node_timeout_s):
+                    await self.exchange.send(item)
+                self.reply = await self._answer(Stored, self._nodes.knobs.node_timeout_s)
+            except NodeError as error:
+                if error.code is not Code.NEWER_EXISTS:
+                    raise
+                self.reply = error
+            self.committing = False
+        self._changed()
+
+    async def _answer(self, kind: type[Message], timeout_s: float) -> Message:
+        assert self.exchange is not None
+        async with _Bound(timeout_s):
+            answer = await self.exchange.receive()
+        if not isinstance(answer, kind) or isinstance(answer, Chunk):
+            raise PeerUnavailable(f"{type(answer).__name__} where {kind.__name__} was due")
+        return answer
+
+
+class _Bound:
+    """asyncio.timeout that raises PeerUnavailable."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout = asyncio.timeout(timeout_s)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+        except TimeoutError:
+            raise PeerUnavailable("no progress in time") from None
+
+
+class Streams:
+    """One upload. Feed it pieces, commit it, and close it in any case."""
+
+    def __init__(self, nodes: Nodes, completion: Completion, hlc: HybridClock, place: ObjectPlace, size: int, txn: str) -> None:
+        """`size` -1 when unknown."""
+        self._nodes = nodes
+        self._completion = completion
+        self._hlc = hlc
+        self._place = place
+        self._txn = txn
+        self._waiter: asyncio.Future[None] | None = None
+        self._needed = majority(len(place.replicas))
+        admitted = [i for i in range(len(place.replicas)) if nodes.failures.admit(place.replicas[i].address)]
+        if len(admitted) < self._needed:
+            admitted = list(range(len(place.replicas)))
+        self._lanes = [_Lane(nodes, place, i, size, txn, self._wake) for i in admitted]
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _change(self, timeout_s: float) -> None:
+        """Wait for any lane to get on, at most so long."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(timeout_s, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    @property
+    def _live(self) -> list[_Lane]:
+        return [lane for lane in self._lanes if lane.alive]
+
+    def _error(self) -> StoreError:
+        tally = Tally(self._place)
+        for lane in self._lanes:
+            if lane.error is not None:
+                tally.take(lane.index, lane.error)
+        return tally.error()
+
+    async def feed(self, piece: bytes) -> None:
+        """Send a piece to every replica. Raises Unavailable, InsufficientStorage when too few are left."""
+        for lane in self._live:
+            lane.put(piece)
+        clock, knobs = self._nodes.clock, self._nodes.knobs
+        started = 0.0
+        while True:
+            live = self._live
+            if len(live) < self._needed:
+                raise self._error()
+            lagging = [lane for lane in live if lane.queued_bytes > knobs.replica_queue_bytes_max]
+            if not lagging:
+                return
+            started = started or clock.monotonic()
+            waited = clock.monotonic() - started
+            spare = len(live) - len(lagging) >= self._needed
+            if spare and waited >= knobs.straggler_grace_s:
+                for lane in lagging:
+                    self._nodes.failures.slow(lane.address)
+                    lane.drop("it lags behind")
+                return
+            if waited >= knobs.node_timeout_s:
+                raise self._error()
+            await self._change((knobs.straggler_grace_s if spare else knobs.node_timeout_s) - waited)
+
+    async def commit(self, at: Callable[[int], Version], after: int = 0) -> Written:
+        """Make it the object's newest version, `at(timestamp)`, above `after`. Returns once a majority holds it durably.
+
+        Raises Unavailable, InsufficientStorage, or Conflict when newer writes keep coming.
+        """
+        existed = False
+        lanes, earlier = self._live, set[int]()
+        if len(lanes) < self._needed:
+            raise self._error()
+        for _ in range(self._nodes.knobs.commit_attempts_max):
+            timestamp = self._hlc.next(after)
+            version = at(timestamp)
+            for lane in lanes:
+                lane.put(CommitPut(version, self._place.index[lane.index]))
+            tally = await self._outcomes(lanes)
+            existed |= tally.existed
+            held = len(tally.stored)
+            if 0 < held < self._needed:
+                held += await self._spread(tally, earlier, version)
+            if held >= self._needed:
+                self._mend(tally, version)
+                return Written(timestamp, tally.listed, existed)
+            earlier |= set(tally.stored)
+            lanes = [lane for lane in lanes if lane.alive and isinstance(lane.reply, NodeError)]
+            if not lanes or len(lanes) + len(earlier) < self._needed:
+                raise tally.error()
+            after = tally.quorum.newer
+        raise Conflict("newer writes of the same object keep coming")
+
+    async def _outcomes(self, lanes: list[_Lane]) -> Tally:
+        """Wait for a decision, then a moment longer for the rest."""
+        clock, failures = self._nodes.clock, self._nodes.failures
+        quorum = WriteQuorum(len(lanes), min(len(lanes), self._needed))
+        tally, taken, until = Tally(self._place, quorum), set[int](), 0.0
+        while True:
+            for lane in lanes:
+                outcome = lane.reply or lane.error
+                if outcome is not None and lane.index not in taken:
+                    taken.add(lane.index)
+                    tally.take(lane.index, outcome)
+            pending = [lane for lane in lanes if lane.index not in taken]
+            if not pending:
+                return tally
+            if tally.quorum.decide() is Write.WAIT:
+                await self._change(self._nodes.knobs.node_timeout_s)
+                continue
+            now = clock.monotonic()
+            until = until or now + self._nodes.knobs.straggler_grace_s
+            hopeful = not all(failures.troubled(lane.address) for lane in pending)
+            if now >= until or not (hopeful or not tally.listed):
+                for lane in pending:
+                    failures.slow(lane.address)
+                return tally
+            await self._change(until - now)
+
+    async def _spread(self, tally: Tally, earlier: set[int], version: Version) -> int:
+        """A later timestamp went to those who refused the first one; who took the first one needs the later one too."""
+        source = self._place.replicas[tally.stored[0]]
+        needed = self._needed - len(tally.stored)
+        return await self._completion.spread(self._place, source, earlier, needed, version.size, self._txn)
+
+    def _mend(self, tally: Tally, version: Version) -> None:
+        """Who does not get it by the stream gets it from one that has it."""
+        source = self._place.replicas[tally.stored[0]]
+        under_way = {lane.index: lane for lane in self._lanes if lane.committing}
+        for index in set(range(len(self._place.replicas))) - set(tally.stored):
+            mend = partial(self._completion.mend, self._place, source, index, version.size, self._txn)
+            if index in under_way:
+                under_way[index].missed = mend
+            else:
+                mend()
+
+    def close(self) -> None:
+        """Let commits under way end in the background, drop all else. Safe at any time."""
+        for lane in self._lanes:
+            if lane.committing:
+                self._nodes.adopt(lane.task)
+            elif not lane.task.done():
+                lane.drop("the upload ended")
