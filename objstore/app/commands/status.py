@@ -46,7 +46,7 @@ async def collect(cluster: Cluster) -> tuple[list[Row], list[str]]:
             )
             if device.state != "ok":
                 problems.append(f"{report.node}/{device.device}: {device.state}")
-        differing = [name for name, digest in cluster.rings.digests.items() if report.rings.get(name) != digest]
+        differing = [name for name, ours in cluster.rings.digests.items() if report.rings.get(name) != ours]
         if differing:
             problems.append(
                 f"{report.node} uses other rings than this command: {', '.join(differing)}; copy them and send it SIGHUP"
