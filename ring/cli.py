@@ -65,6 +65,9 @@ class Files:
             return cls(path.removesuffix(".ring.gz") + ".builder", path, now_s)
         return cls(path, path.removesuffix(".builder") + ".ring.gz", now_s)
 
+    def load(self) -> RingBuilder:
+        return load_builder(self.builder)
+
     def save(self, builder: RingBuilder) -> None:
         save_builder(self.builder, builder, self.now_s)
 
@@ -73,7 +76,7 @@ Command = Callable[[Files, Sequence[str]], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Never raises for bad input or bad files."""
+    """Run one command. Never raises for bad input or bad files; `--help` ends the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -121,7 +124,7 @@ def _no_arguments(command: str, description: str, arguments: Sequence[str]) -> N
 def show(files: Files, arguments: Sequence[str]) -> int:
     """The ring and its devices."""
     _no_arguments("default", "Shows the ring and its devices.", arguments)
-    builder = load_builder(files.builder)
+    builder = files.load()
     for line in report.summary_lines(files.builder, builder, _ring_note(files, builder), files.now_s):
         print(line)
     return EXIT_DONE
@@ -141,7 +144,7 @@ def _ring_note(files: Files, builder: RingBuilder) -> str:
 def validate(files: Files, arguments: Sequence[str]) -> int:
     """Check the builder."""
     _no_arguments("validate", "Checks that every partition has its replicas, each on a device of its own.", arguments)
-    load_builder(files.builder).check()
+    files.load().check()
     return EXIT_DONE
 
 
@@ -156,7 +159,7 @@ def dispersion(files: Files, arguments: Sequence[str]) -> int:
         pattern = re.compile(parsed.filter) if parsed.filter else None
     except re.error as error:
         raise UsageError(f"{parsed.filter!r} is not a regular expression: {error}") from error
-    builder = load_builder(files.builder)
+    builder = files.load()
     result = report.dispersion(builder)
     for line in report.dispersion_lines(builder, result, pattern, parsed.verbose):
         print(line)
@@ -167,9 +170,10 @@ def plan(files: Files, arguments: Sequence[str]) -> int:
     """What a rebalance would do, without doing it."""
     parser = _parser("plan", "[--seed SEED]", "Shows what a rebalance would change. Nothing is written.")
     parser.add_argument("-s", "--seed", help="seed to use")
-    before = load_builder(files.builder)
+    seed = _seed(parser.parse(arguments).seed)
+    before = files.load()
     after = deepcopy(before)
-    result = after.rebalance(_seed(parser.parse(arguments).seed), files.now_s)
+    result = after.rebalance(seed, files.now_s)
     for line in report.plan_lines(before, after, result):
         print(line)
     return EXIT_DONE
@@ -205,7 +209,7 @@ def rebalance(files: Files, arguments: Sequence[str]) -> int:
     parser.add_argument("-d", "--debug", action="store_true", help="show what changes by device")
     parser.add_argument("--format-version", type=int, choices=(1,), default=1, help="of the ring file: 1, which every Swift reads")
     parsed = parser.parse(arguments)
-    builder = load_builder(files.builder)
+    builder = files.load()
     before = deepcopy(builder)
     result = builder.rebalance(_seed(parsed.seed), files.now_s)
     builder.check()
@@ -264,7 +268,7 @@ def write_ring(files: Files, arguments: Sequence[str]) -> int:
     parser = _parser("write_ring", "", "Writes the ring file again; enough after set_info.")
     parser.add_argument("--format-version", type=int, choices=(1,), default=1, help="of the ring file: 1, which every Swift reads")
     parser.parse(arguments)
-    load_builder(files.builder).to_ring().save(files.ring, files.now_s)
+    files.load().to_ring().save(files.ring, files.now_s)
     return EXIT_DONE
 
 
@@ -283,8 +287,9 @@ def set_replicas(files: Files, arguments: Sequence[str]) -> int:
     """Change the replica count."""
     parser = _parser("set_replicas", "<replicas>", "Changes the replica count; a fraction is for some partitions only.")
     parser.add_argument("replicas", type=float)
-    builder = load_builder(files.builder)
-    builder.set_replicas(parser.parse(arguments).replicas)
+    replicas = parser.parse(arguments).replicas
+    builder = files.load()
+    builder.set_replicas(replicas)
     files.save(builder)
     print(f"The replica count is now {builder.replicas:.6f}.\nThe change will take effect after the next rebalance.")
     return EXIT_DONE
@@ -299,7 +304,7 @@ def set_overload(files: Files, arguments: Sequence[str]) -> int:
         overload = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
     except ValueError:
         raise UsageError(f"{text!r} is not a valid number.") from None
-    builder = load_builder(files.builder)
+    builder = files.load()
     builder.set_overload(overload)
     files.save(builder)
     doubtful = overload > 1 and not text.endswith("%")
@@ -313,8 +318,9 @@ def set_min_part_hours(files: Files, arguments: Sequence[str]) -> int:
     """Change how long a partition stays after a move."""
     parser = _parser("set_min_part_hours", "<hours>", "Changes the hours in which a partition is moved no more than once.")
     parser.add_argument("hours", type=int)
-    builder = load_builder(files.builder)
-    builder.set_min_part_hours(parser.parse(arguments).hours)
+    hours = parser.parse(arguments).hours
+    builder = files.load()
+    builder.set_min_part_hours(hours)
     files.save(builder)
     print(f"The minimum number of hours before a partition can be reassigned is now set to {builder.min_part_hours}")
     return EXIT_DONE
@@ -324,7 +330,7 @@ def pretend_min_part_hours_passed(files: Files, arguments: Sequence[str]) -> int
     """Let every partition move again."""
     text = "Lets every partition move again at once. Dangerous before replication has caught up with the last rebalance."
     _no_arguments("pretend_min_part_hours_passed", text, arguments)
-    builder = load_builder(files.builder)
+    builder = files.load()
     builder.pretend_min_part_hours_passed()
     files.save(builder)
     return EXIT_DONE
@@ -339,19 +345,17 @@ def _seed(text: str | None) -> int | None:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
-def _reading(act: Callable[[RingBuilder, Sequence[str]], None]) -> Command:
+def _reading(act: Callable[[devicecommands.Load, Sequence[str]], None]) -> Command:
     def run(files: Files, arguments: Sequence[str]) -> int:
-        act(load_builder(files.builder), arguments)
+        act(files.load, arguments)
         return EXIT_DONE
 
     return run
 
 
-def _changing(act: Callable[[RingBuilder, Sequence[str]], None]) -> Command:
+def _changing(act: Callable[[devicecommands.Load, Sequence[str]], RingBuilder]) -> Command:
     def run(files: Files, arguments: Sequence[str]) -> int:
-        builder = load_builder(files.builder)
-        act(builder, arguments)
-        files.save(builder)
+        files.save(act(files.load, arguments))
         return EXIT_DONE
 
     return run

@@ -1,4 +1,8 @@
-"""The ring builder's commands on devices: add, remove, set_*, search, list_parts."""
+"""The ring builder's commands on devices: add, remove, set_*, search, list_parts.
+
+Each takes a function that loads the builder, so that wrong arguments are told first. Those that change it return it; the caller
+stores it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from ring.device import Device
 from ring.options import CommandParser, UsageError, confirmed, described_change, described_device, found, searches
 from ring.searchvalue import DeviceSearch, ValueFormError, parse_change, parse_new_device, parse_search, parse_weight
 
+Load = Callable[[], RingBuilder]
+
 UNCHANGED = "The on-disk ring builder is unchanged."
 PLACE = "[r<region>]z<zone>-<ip>:<port>[R<r_ip>:<r_port>]/<device>_<meta>"
 SEARCH_USAGE = "<search-value> | --region <region> --zone <zone> --ip <ip> --port <port> --device <device> ..."
 
 
-def add(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def add(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Add devices. Raises UsageError, BuilderError, DeviceError."""
     parser = CommandParser(
         "add",
@@ -40,14 +46,16 @@ def add(builder: RingBuilder, arguments: Sequence[str]) -> None:
             changes = [parse_new_device(*pair) for pair in _pairs(parsed.values)]
         except ValueFormError as error:
             raise UsageError(f"{error}. {UNCHANGED}") from error
+    builder = load()
     devices = [builder.add_device(**change) for change in changes]
     for change, device in zip(changes, devices, strict=True):
         if "region" not in change:
             print(f"WARNING: No region specified for {device}. Defaulting to region 1.")
         print(f"Device {device} with {device.weight} weight got id {device.id}")
+    return builder
 
 
-def remove(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def remove(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Mark devices for removal. Raises UsageError, BuilderError."""
     parser = CommandParser(
         "remove",
@@ -58,29 +66,32 @@ def remove(builder: RingBuilder, arguments: Sequence[str]) -> None:
     parser.add_device_options()
     parser.add_argument("values", nargs="*")
     parsed = parser.parse(arguments)
-    devices = _matches(builder, searches(parsed, parsed.values))
+    wanted = searches(parsed, parsed.values)
+    builder = load()
+    devices = _matches(builder, wanted)
     if not confirmed(devices, "remove", parsed.yes):
         raise UsageError("Aborting device removals")
     for device in devices:
         print(f"{builder.remove_device(device.id)} marked for removal and will be removed next rebalance.")
+    return builder
 
 
-def set_weight(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def set_weight(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Raises UsageError, BuilderError."""
-    _set_one(builder, arguments, "weight", lambda text: DeviceChange(weight=parse_weight(text)))
+    return _set_one(load, arguments, "weight", lambda text: DeviceChange(weight=parse_weight(text)))
 
 
-def set_region(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def set_region(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Raises UsageError, BuilderError, DeviceError."""
-    _set_one(builder, arguments, "region", lambda text: DeviceChange(region=_number(text)))
+    return _set_one(load, arguments, "region", lambda text: DeviceChange(region=_number(text)))
 
 
-def set_zone(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def set_zone(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Raises UsageError, BuilderError, DeviceError."""
-    _set_one(builder, arguments, "zone", lambda text: DeviceChange(zone=_number(text)))
+    return _set_one(load, arguments, "zone", lambda text: DeviceChange(zone=_number(text)))
 
 
-def set_info(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def set_info(load: Load, arguments: Sequence[str]) -> RingBuilder:
     """Change addresses, names or meta data. Raises UsageError, BuilderError, DeviceError."""
     parser = CommandParser(
         "set_info",
@@ -99,11 +110,13 @@ def set_info(builder: RingBuilder, arguments: Sequence[str]) -> None:
         plans = _plans(parsed.values, parse_change)
     else:
         parser.error("pairs of a search value and a new value are needed, or --change-... options")
+    builder = load()
     for device, new in _apply(builder, plans, "update the info for", parsed.yes):
         print(f"Device {device} is now {new}")
+    return builder
 
 
-def search(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def search(load: Load, arguments: Sequence[str]) -> None:
     """Show the devices that match. Raises UsageError."""
     parser = CommandParser("search", SEARCH_USAGE, "Shows the devices that match.")
     parser.add_device_options()
@@ -111,19 +124,23 @@ def search(builder: RingBuilder, arguments: Sequence[str]) -> None:
     parsed = parser.parse(arguments)
     if len(parsed.values) > 1:
         parser.error("one search value at a time")
-    devices = found(builder, searches(parsed, parsed.values))
+    wanted = searches(parsed, parsed.values)
+    builder = load()
+    devices = found(builder, wanted)
     if not devices:
         raise UsageError("No matching devices found")
     _print_lines(report.search_table(builder, devices))
 
 
-def list_parts(builder: RingBuilder, arguments: Sequence[str]) -> None:
+def list_parts(load: Load, arguments: Sequence[str]) -> None:
     """Show the partitions on the devices that match. Raises UsageError, BuilderError."""
     parser = CommandParser("list_parts", SEARCH_USAGE, "Lists the partitions with replicas on any of the devices, and how many.")
     parser.add_device_options()
     parser.add_argument("values", nargs="*")
     parsed = parser.parse(arguments)
-    devices = found(builder, searches(parsed, parsed.values))
+    wanted = searches(parsed, parsed.values)
+    builder = load()
+    devices = found(builder, wanted)
     if not devices:
         raise UsageError("No matching devices found")
     if not builder.rows:
@@ -131,7 +148,7 @@ def list_parts(builder: RingBuilder, arguments: Sequence[str]) -> None:
     _print_lines(report.partition_lines(builder, {device.id for device in devices}))
 
 
-def _set_one(builder: RingBuilder, arguments: Sequence[str], field: str, parse: Callable[[str], DeviceChange]) -> None:
+def _set_one(load: Load, arguments: Sequence[str], field: str, parse: Callable[[str], DeviceChange]) -> RingBuilder:
     parser = CommandParser(
         f"set_{field}",
         f"<search-value> <new {field}> [...] | --ip <ip> --device <device> ... <new {field}> [--yes]",
@@ -150,8 +167,10 @@ def _set_one(builder: RingBuilder, arguments: Sequence[str], field: str, parse: 
         plans = _plans(parsed.values, parse)
     else:
         parser.error(f"pairs of a search value and a new {field} are needed, or options and one new {field}")
+    builder = load()
     for device, new in _apply(builder, plans, f"update the {field} for", parsed.yes):
         print(f"{device if field == 'weight' else new} {field} set to {getattr(new, field)}")
+    return builder
 
 
 def _plans(values: Sequence[str], parse: Callable[[str], DeviceChange]) -> list[tuple[DeviceSearch, DeviceChange]]:

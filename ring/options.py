@@ -43,8 +43,8 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, command: str, usage: str, description: str) -> None:
         super().__init__(
             prog=f"ring-builder FILE {command}",
-            usage=f"ring-builder FILE {command} {usage}",
-            description=description,
+            usage=f"ring-builder FILE {command} {usage}".replace("%", "%%"),
+            description=description.replace("%", "%%"),
             allow_abbrev=False,
         )
 
