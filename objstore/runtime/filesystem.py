@@ -119,13 +119,12 @@ class RealFileSystem:
             if found is not None:
                 self._directories.move_to_end(path)
                 return found
-        parent_path, _, name = path.rpartition("/")
-        _check_name(name)
-        parent = self._directory(parent_path)
+        parent, name = self._place(path)
         try:
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
         except FileNotFoundError:
-            self._forget(parent_path)  # perhaps it was removed and made again since it was opened
+            if self._forget_removed(path.rpartition("/")[0]):
+                return self._directory(path)
             raise
         directory = _Directory(fd)
         with self._lock:
@@ -139,8 +138,24 @@ class RealFileSystem:
             for known in [p for p in self._directories if p == path or p.startswith(path + "/")]:
                 del self._directories[known]
 
+    def _forget_removed(self, path: str) -> bool:
+        """Forget a cached descriptor of `path` or a parent whose directory was removed (and perhaps made again) since it was
+        opened; False when there is none.
+        """
+        while path:
+            with self._lock:
+                found = self._directories.get(path)
+            if found is not None and not os.fstat(found.fd).st_nlink:
+                self._forget(path)
+                self._forget_removed(path.rpartition("/")[0])
+                return True
+            path = path.rpartition("/")[0]
+        return False
+
     def _place(self, path: str) -> tuple[_Directory, str]:
-        parent, _, name = path.rpartition("/")
+        parent, slash, name = path.rpartition("/")
+        if slash and not parent:
+            raise ValueError(f"not a relative path: {path!r}")
         _check_name(name)
         return self._directory(parent), name
 
@@ -166,8 +181,7 @@ class RealFileSystem:
     def list_directory(self, path: str) -> list[str]:
         try:
             directory = self._directory(path)
-            if not os.fstat(directory.fd).st_nlink:  # removed since it was opened; perhaps made again
-                self._forget(path)
+            if self._forget_removed(path):
                 directory = self._directory(path)
             # A descriptor of its own: the position of a shared one would be shared by all threads.
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
@@ -193,7 +207,8 @@ class RealFileSystem:
         try:
             self._publish(file, path)
         except FileNotFoundError:
-            self._forget(path.rpartition("/")[0])
+            if not self._forget_removed(path.rpartition("/")[0]):
+                raise
             self._publish(file, path)
 
     def _publish(self, file: RealFile, path: str) -> None:
@@ -233,9 +248,8 @@ class RealFileSystem:
         try:
             return os.open(name, flags, 0o600, dir_fd=directory.fd)
         except FileNotFoundError:
-            if os.fstat(directory.fd).st_nlink:
+            if not self._forget_removed(path.rpartition("/")[0]):
                 raise
-        self._forget(path.rpartition("/")[0])  # the directory itself was removed; perhaps made again
         directory, name = self._place(path)
         return os.open(name, flags, 0o600, dir_fd=directory.fd)
 

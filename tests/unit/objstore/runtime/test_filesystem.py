@@ -1,0 +1,137 @@
+"""What only a real kernel shows: nothing planted in a device leads out of it, and descriptors follow what they stand for."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from objstore.runtime.filesystem import RealFileSystem
+
+
+@pytest.fixture
+def fs(tmp_path: Path) -> RealFileSystem:
+    (tmp_path / "device").mkdir()
+    return RealFileSystem(str(tmp_path / "device"))
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    return tmp_path / "device"
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    return tmp_path / "outside"
+
+
+def test_links_to_files_are_not_followed(fs: RealFileSystem, device: Path, outside: Path) -> None:
+    fs.make_directory("d")
+    (device / "d" / "link").symlink_to(outside / "secret")
+    for action in (fs.open, fs.open_append):
+        with pytest.raises(OSError, match=r"symbolic links"):
+            action("d/link")
+    file = fs.create_temp()
+    file.write(b"new")
+    fs.publish(file, "d/link")
+    file.close()
+    assert (outside / "secret").read_bytes() == b"secret"
+    assert (device / "d" / "link").read_bytes() == b"new", "the link itself was replaced"
+
+
+def test_links_to_directories_are_not_followed(fs: RealFileSystem, device: Path, outside: Path) -> None:
+    (device / "objects").symlink_to(outside)
+    for action in (fs.open, fs.unlink, fs.open_append):
+        with pytest.raises(NotADirectoryError):
+            action("objects/secret")
+    with pytest.raises(NotADirectoryError):
+        fs.list_directory("objects")
+    with pytest.raises(NotADirectoryError):
+        fs.make_directory("objects/12")
+    file = fs.create_temp()
+    with pytest.raises(NotADirectoryError):
+        fs.publish(file, "objects/new")
+    fs.discard(file)
+    assert sorted(os.listdir(outside)) == ["secret"]
+
+
+def test_a_pipe_does_not_hang(fs: RealFileSystem, device: Path) -> None:
+    os.mkfifo(device / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        fs.open("pipe")
+
+
+def test_modes_are_private(fs: RealFileSystem, device: Path) -> None:
+    before = os.umask(0)
+    try:
+        fs.make_directory("d/e")
+        file = fs.create_temp()
+        fs.publish(file, "d/e/a")
+        file.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((device / "d").stat().st_mode) == 0o700
+    assert stat.S_IMODE((device / "d/e/a").stat().st_mode) == 0o600
+
+
+def test_a_directory_removed_and_made_again(fs: RealFileSystem, device: Path) -> None:
+    """The cached descriptor is that of the old one."""
+    fs.make_directory("d/e")
+    for name in ("a", "b"):
+        file = fs.create_temp()
+        fs.publish(file, f"d/e/{name}")
+        file.close()
+    shutil.rmtree(device / "d")
+    assert fs.list_directory("d/e") == []
+    (device / "d/e").mkdir(parents=True)
+    (device / "d/e/c").write_bytes(b"c")
+    assert fs.list_directory("d/e") == ["c"]
+    shutil.rmtree(device / "d")
+    (device / "d/e").mkdir(parents=True)
+    (device / "d/e/c").write_bytes(b"c")
+    found = fs.open("d/e/c")
+    assert found.pread(5, 0) == b"c"
+    found.close()
+    shutil.rmtree(device / "d")
+    (device / "d/e").mkdir(parents=True)
+    file = fs.create_temp()
+    fs.publish(file, "d/e/f")
+    file.close()
+    assert os.listdir(device / "d/e") == ["f"]
+
+
+def test_open_directories_are_bounded(device: Path) -> None:
+    device.mkdir()
+    fs = RealFileSystem(str(device), directories_open_max=4)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        fs.make_directory(f"objects/{number}")
+        fs.sync_directory(f"objects/{number}")
+    assert len(os.listdir("/proc/self/fd")) <= before + 5
+
+
+def test_leftovers_of_a_dead_process_are_removed(device: Path) -> None:
+    (device / "tmp").mkdir(parents=True)
+    (device / "tmp" / "17.tmp").write_bytes(b"half a body")
+    fs = RealFileSystem(str(device))
+    assert fs.list_directory("tmp") == []
+
+
+def test_files_close_when_forgotten(fs: RealFileSystem) -> None:
+    fs.discard(fs.create_temp())
+    before = len(os.listdir("/proc/self/fd"))
+    fs.create_temp()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_large_writes_are_finished(fs: RealFileSystem) -> None:
+    file = fs.create_temp()
+    body = os.urandom(3 << 20)
+    file.write(memoryview(body))
+    assert file.pread(len(body) + 1, 0) == body
+    file.start_sync()
+    file.sync()
+    fs.discard(file)
