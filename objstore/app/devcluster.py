@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from objstore.app.children import Spec
 from objstore.app.commands.secret import write_secret
 from objstore.app.config import Config
-from objstore.app.configfile import load_config
+from objstore.app.configfile import ConfigError, load_config
 from objstore.app.failure import Failure
 from objstore.app.identity import cluster_fingerprint
 from objstore.app.rings import ring_name
 from objstore.runtime.device import DeviceRefused, init_device
 from objstore.runtime.rng import SystemRng
 from ring.builder import RingBuilder
-from ring.builderfile import load_builder, save_builder
+from ring.builderfile import BuilderFileError, load_builder, save_builder
 
 MARK = "dev.json"
 MARK_VERSION = 1
@@ -72,8 +72,16 @@ def prepare(directory: str, nodes: int | None, port: int, workers: int, fresh: b
     """Make or find the cluster in `directory`. Raises Failure, OSError."""
     directory = os.path.abspath(directory)
     os.makedirs(directory, exist_ok=True)
-    known = _read_mark(directory)
     lock_fd = _lock(directory)
+    try:
+        return _prepare(directory, nodes, port, workers, fresh, lock_fd)
+    except BaseException:
+        os.close(lock_fd)
+        raise
+
+
+def _prepare(directory: str, nodes: int | None, port: int, workers: int, fresh: bool, lock_fd: int) -> DevCluster:
+    known = _read_mark(directory)
     if fresh and known is not None:
         _wipe(directory)
         known = None
@@ -144,7 +152,7 @@ def _refresh(cluster: DevCluster, port: int, workers: int) -> None:
     try:
         before = load_config(cluster.path("conf", "proxy.toml"))
         builders = {name: load_builder(cluster.path("rings", f"{name}.builder")) for name in _ring_names()}
-    except Exception as error:
+    except (ConfigError, BuilderFileError) as error:
         raise Failure(f"{cluster.directory} is incomplete ({error}); delete it with --fresh") from error
     ports = [device.port for device in builders["object"].present_devices()]
     if not all(_is_free(one) for one in ports):

@@ -99,4 +99,6 @@ def start_logging(config: Log, process: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(config.level.upper())
+    if not config.access:
+        logging.getLogger(f"{ROOT}.access").setLevel(logging.WARNING)
     logging.captureWarnings(True)

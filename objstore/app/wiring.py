@@ -230,6 +230,7 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
     collectors: list[Collector] = [requests.families]
     if "proxy" in config.node.roles:
         store, client = _store(graph, config, name, slot)
+        await store.start()
         swift = SwiftApi(store, auth, policies, clock, rng, limits, edge_limits)
         collectors.append(lambda: rpc_families(client.counters, "client"))
     metrics = await _metrics(graph, config, name, collectors)
@@ -264,7 +265,7 @@ def _store(graph: Graph, config: Config, name: str, slot: int) -> "tuple[Cluster
     graph.run("clock reservation", hlc.maintain())
     client = _client(graph, config, name, clock, rng, Knobs(), dispatcher)
     knobs = ProxyKnobs(node_timeout_s=config.proxy.node_timeout_s)
-    store = ClusterStore(client, dispatcher, rings, policies_of(config), clock, hlc, rng, knobs)
+    store = ClusterStore(rings, client, clock, hlc, dispatcher, policies=policies_of(config), knobs=knobs)
     graph.on_stop("store", store.stop)
     return store, client
 
