@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objstore.model.listing import CODE_POINT_MAX, MergedPage, Page, Span, after_prefix, span_of
+from objstore.model.listing import CODE_POINT_MAX, ListingQuery, MergedPage, Page, Span, after_prefix, span_of
 from objstore.model.rows import ObjectRow, Subdir, merge_object_rows
 
 
@@ -23,7 +23,7 @@ def row(name: str, deleted: bool = False, timestamp: int = 1) -> ObjectRow:
     return ObjectRow(name, timestamp, deleted, type_timestamp=timestamp, meta_timestamp=timestamp)
 
 
-def brute(rows: list[ObjectRow], query: Query) -> list[str]:
+def brute(rows: list[ObjectRow], query: ListingQuery) -> list[str]:
     """The entries of a page, from the words of the API's documentation."""
     low, high = (query.end_marker, query.marker) if query.reverse else (query.marker, query.end_marker)
     entries: list[str] = []
@@ -38,7 +38,7 @@ def brute(rows: list[ObjectRow], query: Query) -> list[str]:
     return entries[: query.limit]
 
 
-def paged(rows: list[ObjectRow], query: Query, batch: int, raw: bool = False) -> Page[ObjectRow]:
+def paged(rows: list[ObjectRow], query: ListingQuery, batch: int, raw: bool = False) -> Page[ObjectRow]:
     """What a server does: reads the span in batches, and jumps when told."""
     page: Page[ObjectRow] = Page(query, raw=raw)
     while (span := page.span) is not None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from objstore.formats.messages import Query
 from objstore.model.errors import Code, NodeError
 from objstore.tables.device import Place, TableDevice
 from objstore.tables.reading import read_page
-from tests.unit.objstore.tables.rig import NAME, PLACE, Query, device_at, gone, merge, place_of, put, rows_of, write
+from tests.unit.objstore.tables.rig import NAME, PLACE, device_at, gone, merge, place_of, put, rows_of, write
 
 FILE = f"containers/7/{PLACE.hash.hex()}.db"
 

@@ -54,9 +54,9 @@ def test_update_of_nothing_is_not_found_with_the_deletions_time() -> None:
 
 def test_a_change_behind_a_newer_one_is_refused_not_dropped() -> None:
     exists = updated(created(Settings(NAME), request(5)), request(8, k="v"))
-    for change in (lambda: updated(exists, request(7, k="other")), lambda: created(exists, request(8, k="other"))):
+    for change, timestamp in ((updated, 7), (created, 8)):
         with pytest.raises(NodeError) as raised:
-            change()
+            change(exists, request(timestamp, k="other"))
         assert (raised.value.code, raised.value.timestamp) == (Code.NEWER_EXISTS, 8)
 
 

@@ -32,10 +32,11 @@ def test_each_commit_is_durable(tmp_path: Path) -> None:
 
 
 def test_a_new_database_is_sound_and_unborn(tmp_path: Path) -> None:
-    for kind in (OBJECT_ROWS, CONTAINER_ROWS):
-        writer = schema.open_writer(made(tmp_path, schema.empty_database(kind)))
+    images = {"container": schema.empty_database(OBJECT_ROWS), "account": schema.empty_database(CONTAINER_ROWS)}
+    for kind, image in images.items():
+        writer = schema.open_writer(made(tmp_path, image))
         assert value(writer, "integrity_check") == "ok"
-        assert writer.execute("SELECT kind, put_timestamp, name FROM info").fetchall() == [(kind.kind, 0, "")]
+        assert writer.execute("SELECT kind, put_timestamp, name FROM info").fetchall() == [(kind, 0, "")]
         assert writer.execute("SELECT * FROM row").fetchall() == []
         writer.close()
 
