@@ -109,8 +109,8 @@ class Node:
         self.address = address
         self.wire = wire
         self.fs = RealFileSystem(str(root))
-        self.log = PendingLog(self.fs)
-        self.disk = RealDisk("d1", self.fs, log_sink=self.log, knobs=KNOBS)
+        self.log = PendingLog(self.fs, points=points)
+        self.disk = RealDisk("d1", self.fs, log_sink=self.log, knobs=KNOBS, crash=points)
         self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, points, container_wait_s=0.2)
         dispatcher = Dispatcher()
         self.server.register(dispatcher)
