@@ -1,11 +1,11 @@
 """The rows of an account's database: its containers, with what each last said of its contents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from objstore.model.rows import ContainerRow, merge_container_rows
-from objstore.tables.rowkind import RowKind, SqlValue, Weight
+from objstore.tables.rowkind import RowKind, SqlValue, Tally
 
 COLUMNS = (
     "name TEXT PRIMARY KEY",
@@ -26,8 +26,12 @@ def _normal(row: ContainerRow) -> ContainerRow:
     return row
 
 
-def _weigh(row: ContainerRow) -> Weight:
-    return Weight(row.policy, 1, row.object_count, row.bytes_used)
+def _weigh(rows: Sequence[ContainerRow]) -> Tally:
+    tally: Tally = {}
+    for row in rows:
+        containers, objects, size = tally.get(row.policy, (0, 0, 0))
+        tally[row.policy] = (containers + 1, objects + row.object_count, size + row.bytes_used)
+    return tally
 
 
 CONTAINER_ROWS: RowKind[ContainerRow] = RowKind(

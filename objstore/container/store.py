@@ -1,11 +1,11 @@
 """The rows of a container's database: its objects."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from objstore.model.rows import ObjectRow, merge_object_rows
-from objstore.tables.rowkind import RowKind, SqlValue, Weight
+from objstore.tables.rowkind import RowKind, SqlValue, Tally
 
 COLUMNS = (
     "name TEXT PRIMARY KEY",
@@ -32,8 +32,8 @@ def _normal(row: ObjectRow) -> ObjectRow:
     return merge_object_rows(row, row)
 
 
-def _weigh(row: ObjectRow) -> Weight:
-    return Weight(0, 0, 1, row.size)
+def _weigh(rows: Sequence[ObjectRow]) -> Tally:
+    return {0: (0, len(rows), sum([row.size for row in rows]))}
 
 
 OBJECT_ROWS: RowKind[ObjectRow] = RowKind(

@@ -13,16 +13,12 @@ import msgspec
 from objstore.formats.messages import IndexTarget, Kind, Setting, Settings, Stats
 from objstore.model.listing import Listed
 from objstore.model.rows import ContainerRow
-from objstore.tables.rowkind import RowKind
+from objstore.tables.rowkind import RowKind, Tally
 
 ROWS_PER_STATEMENT_MAX = 64
 
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
-
-Tally = dict[int, tuple[int, int, int]]
-"""Policy -> containers, objects, bytes of the live rows."""
-
 
 class ForeignContents(Exception):
     """A sound SQLite file holds what this program cannot have written."""
@@ -120,26 +116,21 @@ class Draft(Generic[R]):
         kind, pending = self._kind, self._pending
         known = {row.name: row for row in kind.unpack(self._select(list(pending)))}
         changed: list[R] = []
-        tally = dict(self._tally)
+        replaced: list[R] = []
         for name, row in pending.items():
             old = known.get(name)
-            new = kind.normal(row) if old is None else kind.merge(old, row)
-            if new == old:
-                continue
-            changed.append(new)
-            if old is not None and not old.deleted:
-                self._count(tally, old, -1)
-            if not new.deleted:
-                self._count(tally, new, 1)
+            if old is None:
+                changed.append(kind.normal(row))
+            elif row != old and (new := kind.merge(old, row)) != old:
+                changed.append(new)
+                replaced.append(old)
         self._pending = {}
         if changed:
             self._insert(changed)
+            tally = dict(self._tally)
+            _add(tally, kind.weigh([row for row in changed if not row.deleted]), 1)
+            _add(tally, kind.weigh([row for row in replaced if not row.deleted]), -1)
             self._tally = tally
-
-    def _count(self, tally: Tally, row: R, sign: int) -> None:
-        policy, containers, objects, size = self._kind.weigh(row)
-        known = tally.get(policy, (0, 0, 0))
-        tally[policy] = (known[0] + sign * containers, known[1] + sign * objects, known[2] + sign * size)
 
     def _select(self, names: list[str]) -> Iterator[tuple[str | int, ...]]:
         columns = ", ".join(self._kind.column_names)
@@ -181,6 +172,12 @@ class Draft(Generic[R]):
             "INSERT OR REPLACE INTO setting (key, value, timestamp) VALUES (?, ?, ?)",
             [(key, *setting) for key, setting in now.items() if before.get(key) != setting],
         )
+
+
+def _add(tally: Tally, weight: Tally, sign: int) -> None:
+    for policy, (containers, objects, size) in weight.items():
+        known = tally.get(policy, (0, 0, 0))
+        tally[policy] = (known[0] + sign * containers, known[1] + sign * objects, known[2] + sign * size)
 
 
 def powers_of_two(items: Sequence[T]) -> Iterator[list[T]]:

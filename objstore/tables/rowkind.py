@@ -1,8 +1,8 @@
 """What distinguishes a container's database from an account's: the rows it holds. Everything else they share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from objstore.formats.messages import Kind
 from objstore.model.listing import Listed
@@ -12,20 +12,15 @@ SqlValue = str | int | bytes | None
 R = TypeVar("R", bound=Listed)
 
 
-class Weight(NamedTuple):
-    """What one live row adds to the figures of its table, under a storage policy."""
-
-    policy: int
-    containers: int
-    objects: int
-    bytes: int
+Tally = dict[int, tuple[int, int, int]]
+"""Storage policy -> containers, objects, bytes of live rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowKind(Generic[R]):
     """One kind of table. `columns` are SQL column definitions, the primary key `name` first; `pack` and `unpack` go between a
     row and its values in that order. `merge` is commutative, associative and idempotent; `normal` is `merge(row, row)`, done
-    faster.
+    faster. `weigh` sums up what live rows add to the figures of their table.
     """
 
     kind: Kind
@@ -35,7 +30,7 @@ class RowKind(Generic[R]):
     unpack: Callable[[Iterable[tuple[SqlValue, ...]]], list[R]]
     merge: Callable[[R, R], R]
     normal: Callable[[R], R]
-    weigh: Callable[[R], Weight]
+    weigh: Callable[[Sequence[R]], Tally]
 
     @property
     def column_names(self) -> tuple[str, ...]:
