@@ -27,7 +27,8 @@ UNREAD_BYTES_MAX = 65_536
 
 _LOG = logging.getLogger("objstore.api")
 _ACCESS = logging.getLogger("objstore.access")
-_PAGES = frozenset({"/info", "/healthcheck", "/metrics", "/auth"})
+_PAGES = frozenset({"/info", "/healthcheck", "/metrics", "/auth", "*"})
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS"})
 
 
 class Api(Protocol):
@@ -119,11 +120,14 @@ class Edge:
         """Answer one request. See `connection.Application`."""
         started = self._clock.monotonic()
         request.txn = new_txn(self._rng)
+        if not request.path.startswith("/"):
+            request.strip_origin()
         api = self._api_of(request)
         status, sent, outcome = 0, 0, Outcome(False, True)
         try:
             try:
-                status, sent, outcome = await self._answer(request, await api.handle(request))
+                reply = _refusal(request) or await api.handle(request)
+                status, sent, outcome = await self._answer(request, reply)
             except StoreError as error:
                 if request.responded:
                     self._cut(request, error)
@@ -169,6 +173,8 @@ class Edge:
 
     async def _answer(self, request: Request, reply: Reply) -> tuple[int, int, Outcome]:
         keep_alive = request.keep_alive and not reply.close and not self.draining and self._can_follow(request)
+        if reply.content_length is None and request.version < HttpVersion11:
+            keep_alive = False  # only the end of the connection tells where the body ends
         try:
             sent = await send(reply, request, self._now(), keep_alive)
         finally:
@@ -179,7 +185,7 @@ class Edge:
     @staticmethod
     def _can_follow(request: Request) -> bool:
         """Whether another request can follow on the connection."""
-        if request.upgrade or request.broken or request.method == "CONNECT" or request.awaits_continue or request.connection.failed:
+        if request.upgrade or request.broken or request.awaits_continue or request.connection.failed:
             return False
         if not request.unread:
             return True
@@ -208,17 +214,28 @@ class Edge:
         self._metrics.request(request.method, status, seconds, request.bytes_received, sent)
         if _ACCESS.isEnabledFor(logging.INFO):
             path = request.path if request.path.isprintable() and request.path.isascii() else ascii(request.path)
-            _ACCESS.info(
-                "request",
-                extra={
-                    "txn": request.txn,
-                    "method": request.method,
-                    "path": path,
-                    "status": status,
-                    "bytes_in": request.bytes_received,
-                    "bytes_out": sent,
-                    "ms": round(seconds * 1000, 2),
-                    "user": request.user,
-                    "client": request.connection.client,
-                },
+            record = logging.LogRecord(_ACCESS.name, logging.INFO, "", 0, "request", None, None)  # no caller to look for
+            record.__dict__.update(
+                txn=request.txn,
+                method=request.method,
+                path=path,
+                status=status,
+                bytes_in=request.bytes_received,
+                bytes_out=sent,
+                ms=round(seconds * 1000, 2),
+                user=request.user,
+                client=request.connection.client,
             )
+            _ACCESS.handle(record)
+
+
+def _refusal(request: Request) -> Reply | None:
+    """The answer to what no API takes: other methods (no tunnels, no TRACE), and targets that are no paths of this host."""
+    if request.method not in METHODS:
+        reply = error_page(405, fields=[("Allow", ", ".join(sorted(METHODS)))])
+    elif request.path.startswith("/") or (request.path == "*" and request.method == "OPTIONS"):
+        return None
+    else:
+        reply = error_page(400, "Bad request target")
+    reply.close = True
+    return reply

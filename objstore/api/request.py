@@ -61,8 +61,10 @@ class Request:
         self.user = ""
         headers: dict[str, str] = {}
         for raw_name, raw_value in message.raw_headers:
-            name = text_of(codec.decode(raw_name.lower()))
-            value = text_of(raw_value)
+            name = raw_name.lower().decode("latin-1")  # ASCII: the parser takes nothing else
+            if name.startswith(codec.mark):
+                name = text_of(codec.decode(name))
+            value = raw_value.decode("ascii") if raw_value.isascii() else text_of(raw_value)
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         self.headers: Mapping[str, str] = headers
         length = headers.get("content-length")
@@ -129,12 +131,14 @@ class Request:
                     break
                 parts.append(part)
                 gathered += len(part)
+                if payload.at_eof():
+                    break
             total += gathered
             if total > size_max:
                 raise TooLarge
             if gathered:
                 yield parts[0] if len(parts) == 1 else b"".join(parts)
-            if gathered < piece_bytes:
+            if payload.at_eof() or gathered < piece_bytes:
                 return
 
     async def _read(self, payload: StreamReader) -> bytes:
@@ -155,6 +159,13 @@ class Request:
         if self.payload_size is not None and self.payload_size > size_max:
             raise TooLarge
         return b"".join([piece async for piece in self.pieces(size_max + 1, size_max)])
+
+    def strip_origin(self) -> None:
+        """Turn an absolute target (RFC 9112 section 3.2.2) that names the host of the Host field into a path."""
+        scheme, separator, rest = self.target.partition("://")
+        host, slash, path = rest.partition("/")
+        if separator and scheme.lower() in ("http", "https") and host.lower() == self.headers.get("host", "").lower():
+            self.path, _, self.query_text = (slash + path or "/").partition("?")
 
     def stall(self) -> None:
         """Give up waiting for the body."""
@@ -180,17 +191,16 @@ def _parse_query(text: str) -> dict[str, str]:
 
 
 def path_segments(path: str, count: int) -> list[str] | None:
-    """The first `count` segments of a raw path that begins with a slash, each percent-decoded exactly once; the last one keeps
-    its slashes. None when the bytes are no UTF-8 or hold a NUL.
+    """The first `count` segments of a raw path that begins with a slash, percent-decoded exactly once; the last one keeps its
+    slashes. As in Swift, `%2F` separates too, so that no account or container name can hold a slash. None when the bytes are no
+    UTF-8 or hold a NUL.
 
     >>> path_segments("/v1/a/c%20d/o//../%2Fx", 4)
     ['v1', 'a', 'c d', 'o//..//x']
     """
-    parts = path[1:].split("/", count - 1)
-    if "%" not in path:
-        return None if "\0" in path else parts
-    try:
-        decoded = [unquote_to_bytes(part).decode() for part in parts]
-    except UnicodeDecodeError:
-        return None
-    return None if any("\0" in part for part in decoded) else decoded
+    if "%" in path:
+        try:
+            path = unquote_to_bytes(path).decode()
+        except UnicodeDecodeError:
+            return None
+    return None if "\0" in path else path[1:].split("/", count - 1)

@@ -52,18 +52,18 @@ class NameCodec:
     """The ASCII form of metadata header names that hold bytes ≥ 0x80. One per process."""
 
     def __init__(self, rng: Rng) -> None:
-        self._mark = b"x-utf8-" + rng.token_bytes(16).hex().encode("ascii") + b"-"
+        self.mark = f"x-utf8-{rng.token_bytes(16).hex()}-"
 
     def encode(self, name: bytes) -> bytes | None:
         """None for a name that must be left to the parser."""
         lower = name.lower()
         if not lower.startswith(_PREFIXES) or any(c < 0x80 and c not in _TOKEN for c in name):
             return None
-        return self._mark + lower.hex().encode("ascii")
+        return (self.mark + lower.hex()).encode("ascii")
 
-    def decode(self, name: bytes) -> bytes:
-        """The name as the client sent it, in lower case; any other name as it is."""
-        return bytes.fromhex(name[len(self._mark) :].decode("ascii")) if name.startswith(self._mark) else name
+    def decode(self, name: str) -> bytes:
+        """The client's name, in lower case, of one that begins with `mark`."""
+        return bytes.fromhex(name[len(self.mark) :])
 
 
 def rewrite_head(head: bytes, codec: NameCodec) -> bytes:

@@ -68,4 +68,4 @@ class Call:
 
 def is_true(text: str) -> bool:
     """Swift's notion of true in a header or query field."""
-    return text.strip().lower() in ("true", "1", "yes", "on", "t", "y")
+    return bool(text) and text.strip().lower() in ("true", "1", "yes", "on", "t", "y")

@@ -1,6 +1,6 @@
 """Headers of accounts, containers and objects <-> the values of operations. Only what is named here is ever taken from a client."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from objstore.api.dates import ceil_seconds, http_date, last_modified
@@ -175,19 +175,18 @@ def _settings_fields(settings: Settings, kind: str, keys: Mapping[str, str]) -> 
     return fields
 
 
-def version_fields(version: Version) -> Iterable[tuple[str, str]]:
+def version_fields(version: Version) -> Fields:
     """What every answer about a version tells: its times, kept headers and user metadata."""
-    yield "Last-Modified", last_modified(max(version.timestamp, version.meta_timestamp))
-    yield "X-Timestamp", to_swift(max(version.timestamp, version.meta_timestamp))
-    for name, value in version.headers.items():
-        yield title(name), value
-    yield from user_fields(version)
+    changed = max(version.timestamp, version.meta_timestamp)
+    fields = [("Last-Modified", last_modified(changed)), ("X-Timestamp", to_swift(changed))]
+    if version.headers:
+        fields += [(title(name), value) for name, value in version.headers.items()]
+    return fields + user_fields(version)
 
 
-def user_fields(version: Version) -> Iterable[tuple[str, str]]:
+def user_fields(version: Version) -> Fields:
     """The user metadata of an object."""
-    for name, value in version.user.items():
-        yield title("x-object-meta-" + name), value
+    return [(title("x-object-meta-" + name), value) for name, value in version.user.items()]
 
 
 def shown_etag(etag: str, manifest: str) -> str:
