@@ -15,6 +15,7 @@ import json
 import sys
 import zlib
 from array import array
+from dataclasses import dataclass
 
 from ring.builder import TIME_TYPECODE, BuilderError, RingBuilder
 from ring.device import DeviceError, device_from_json, device_to_json
@@ -30,6 +31,30 @@ from ring.fileformat import (
 MAGIC = b"ring-builder"
 FORMAT_VERSION = b"1"
 PICKLE_START = b"\x80"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A builder file, the ring file it makes, and the time of this run of a tool, in seconds of Unix time."""
+
+    builder: str
+    ring: str
+    now_s: float
+
+    @classmethod
+    def named(cls, path: str, now_s: float) -> Files:
+        """Either file may be given: x.builder and x.ring.gz belong together."""
+        if path.endswith(".ring.gz"):
+            return cls(path.removesuffix(".ring.gz") + ".builder", path, now_s)
+        return cls(path, path.removesuffix(".builder") + ".ring.gz", now_s)
+
+    def load(self) -> RingBuilder:
+        """Raises BuilderFileError."""
+        return load_builder(self.builder)
+
+    def save(self, builder: RingBuilder) -> None:
+        """With a backup. Raises BuilderFileError."""
+        save_builder(self.builder, builder, self.now_s)
 
 
 class BuilderFileError(Exception):
@@ -62,7 +87,7 @@ def builder_from_bytes(content: bytes) -> RingBuilder:
     words = head.split(b" ")
     if words[0] != MAGIC or len(words) != 3:
         if content.startswith(PICKLE_START):
-            raise ValueError("it is in Swift's format; go on from its ring file with write_builder")
+            raise ValueError("it is in Swift's format; make one of it with: ring-builder <new file> import <this file>")
         raise ValueError("it is no builder file")
     if words[1] != FORMAT_VERSION:
         raise ValueError("its format version is not known; it may come from a newer release")
@@ -112,11 +137,12 @@ def _restore(state: dict[str, object]) -> RingBuilder:
     builder.changed = state["changed"] is True
     builder.rows = [_unpack(row, ROW_TYPECODE, part_power) for row in rows]
     builder.moved_at_s = _unpack(state["moved_at_s"], TIME_TYPECODE, part_power)
-    _check(builder)
+    check_shape(builder)
     return builder
 
 
-def _check(builder: RingBuilder) -> None:
+def check_shape(builder: RingBuilder) -> None:
+    """Raises ValueError when rows, times and devices of a builder from outside do not fit together."""
     for id_, device in enumerate(builder.devices):
         if device is not None and device.id != id_:
             raise ValueError(f"device {device.id} stands at place {id_}")

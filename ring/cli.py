@@ -5,28 +5,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 
-from ring import devicecommands, report
-from ring.builder import BuilderError, Rebalanced, RingBuilder
-from ring.builderfile import BuilderFileError, load_builder, save_builder
+from ring import devicecommands, rebalancecommands, report
+from ring.builder import BuilderError, RingBuilder
+from ring.builderfile import BuilderFileError, Files
 from ring.device import DeviceError
-from ring.fileformat import RingFileError, locked_directory, read_ring_file
-from ring.options import CommandParser, UsageError
+from ring.fileformat import RingFileError, locked_directory, read_file, read_ring_file
+from ring.options import EXIT_DONE, EXIT_ERROR, EXIT_WARNING, CommandParser, UsageError
 from ring.ring import Ring
+from ring.swiftbuilder import builder_from_swift
 
-EXIT_DONE, EXIT_WARNING, EXIT_ERROR = 0, 1, 2
 MIN_PART_HOURS_DEFAULT = 24
-BALANCE_WARN_PERCENT = 5.0
-CHANGE_WORTH_PERCENT = 1.0
-RULE = "-" * 79
 
 USAGE = """\
 ring-builder FILE                      show the ring and its devices
@@ -41,6 +35,7 @@ ring-builder FILE COMMAND [...]        run a command; COMMAND --help explains it
   rebalance [--force] [--seed SEED]    plan [--seed SEED]
   validate                             dispersion [<filter>] [--verbose]
   write_ring                           write_builder [<min_part_hours>]
+  import <swift builder file>
   set_replicas <replicas>              set_overload <overload>[%]
   set_min_part_hours <hours>           pretend_min_part_hours_passed
   version
@@ -48,28 +43,6 @@ ring-builder FILE COMMAND [...]        run a command; COMMAND --help explains it
 A search value is d<id>r<region>z<zone>-<ip>:<port>R<r_ip>:<r_port>/<device>_<meta>, or any part of it.
 Exit codes: 0 = operation successful, 1 = operation completed with warnings, 2 = error
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The builder file, the ring file it makes, and the time of this run, in seconds of Unix time."""
-
-    builder: str
-    ring: str
-    now_s: float
-
-    @classmethod
-    def named(cls, path: str, now_s: float) -> Files:
-        """Either file may be given: x.builder and x.ring.gz belong together."""
-        if path.endswith(".ring.gz"):
-            return cls(path.removesuffix(".ring.gz") + ".builder", path, now_s)
-        return cls(path, path.removesuffix(".builder") + ".ring.gz", now_s)
-
-    def load(self) -> RingBuilder:
-        return load_builder(self.builder)
-
-    def save(self, builder: RingBuilder) -> None:
-        save_builder(self.builder, builder, self.now_s)
 
 
 Command = Callable[[Files, Sequence[str]], int]
@@ -110,12 +83,8 @@ def _run(path: str, rest: Sequence[str]) -> int:
         return CHANGING[name](files, arguments)
 
 
-def _parser(command: str, usage: str, description: str) -> CommandParser:
-    return CommandParser(command, usage, description)
-
-
 def _no_arguments(command: str, description: str, arguments: Sequence[str]) -> None:
-    _parser(command, "", description).parse(arguments)
+    CommandParser(command, "", description).parse(arguments)
 
 
 # Commands that only read
@@ -150,7 +119,7 @@ def validate(files: Files, arguments: Sequence[str]) -> int:
 
 def dispersion(files: Files, arguments: Sequence[str]) -> int:
     """How well replicas are spread."""
-    parser = _parser("dispersion", "[<filter>] [--verbose]", "Shows how well replicas are spread over failure domains.")
+    parser = CommandParser("dispersion", "[<filter>] [--verbose]", "Shows how well replicas are spread over failure domains.")
     parser.add_argument("filter", nargs="?", help="a regular expression; only failure domains whose names it matches are shown")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per failure domain")
     parser.add_argument("--recalculate", action="store_true", help="accepted for compatibility; it is always calculated")
@@ -166,19 +135,6 @@ def dispersion(files: Files, arguments: Sequence[str]) -> int:
     return EXIT_WARNING if any(domain.crowded_percent for domain in result.domains) else EXIT_DONE
 
 
-def plan(files: Files, arguments: Sequence[str]) -> int:
-    """What a rebalance would do, without doing it."""
-    parser = _parser("plan", "[--seed SEED]", "Shows what a rebalance would change. Nothing is written.")
-    parser.add_argument("-s", "--seed", help="seed to use")
-    seed = _seed(parser.parse(arguments).seed)
-    before = files.load()
-    after = deepcopy(before)
-    result = after.rebalance(seed, files.now_s)
-    for line in report.plan_lines(before, after, result):
-        print(line)
-    return EXIT_DONE
-
-
 def version(files: Files, arguments: Sequence[str]) -> int:
     """The versions of the ring file."""
     _no_arguments("version", "Shows the versions of the ring file.", arguments)
@@ -192,7 +148,7 @@ def version(files: Files, arguments: Sequence[str]) -> int:
 
 def create(files: Files, arguments: Sequence[str]) -> int:
     """Make a new builder file."""
-    parser = _parser("create", "<part_power> <replicas> <min_part_hours>", "Makes a builder for 2^<part_power> partitions.")
+    parser = CommandParser("create", "<part_power> <replicas> <min_part_hours>", "Makes a builder for 2^<part_power> partitions.")
     parser.add_argument("part_power", type=int, help="the ring has 2^part_power partitions, for ever")
     parser.add_argument("replicas", type=float, help="replicas of each partition; a fraction is for some partitions only")
     parser.add_argument("min_part_hours", type=int, help="hours in which a partition is moved no more than once")
@@ -201,71 +157,9 @@ def create(files: Files, arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-def rebalance(files: Files, arguments: Sequence[str]) -> int:
-    """Assign partitions to devices, and write the ring."""
-    parser = _parser("rebalance", "[--force] [--seed SEED]", "Assigns partitions to devices, moving as few as it can.")
-    parser.add_argument("-f", "--force", action="store_true", help="write the ring even if nothing worth it has changed")
-    parser.add_argument("-s", "--seed", help="seed to use; the same builder and seed give the same ring")
-    parser.add_argument("-d", "--debug", action="store_true", help="show what changes by device")
-    parser.add_argument("--format-version", type=int, choices=(1,), default=1, help="of the ring file: 1, which every Swift reads")
-    parsed = parser.parse(arguments)
-    builder = files.load()
-    before = deepcopy(builder)
-    result = builder.rebalance(_seed(parsed.seed), files.now_s)
-    builder.check()
-    if not parsed.force and not _worth_saving(before, builder, result):
-        _tell_why_not(before, result, files.now_s)
-        return EXIT_WARNING
-    if parsed.debug:
-        for line in report.plan_lines(before, builder, result):
-            print(line)
-    print(report.rebalance_line(builder, result))
-    files.save(builder)
-    builder.to_ring().save(files.ring, files.now_s)
-    return _rebalance_notes(builder)
-
-
-def _worth_saving(before: RingBuilder, after: RingBuilder, result: Rebalanced) -> bool:
-    if result.removed_devices or list(map(len, before.rows)) != list(map(len, after.rows)):
-        return True
-    if not result.assigned or before.changed:
-        return bool(result.assigned)
-    balance_change = abs(report.balance(before) - report.balance(after))
-    dispersion_change = abs(report.dispersion(before).percent - report.dispersion(after).percent)
-    return max(balance_change, dispersion_change) >= CHANGE_WORTH_PERCENT
-
-
-def _tell_why_not(before: RingBuilder, result: Rebalanced, now_s: float) -> None:
-    if result.assigned:
-        print("Cowardly refusing to save rebalance as it did not change at least 1%.")
-        return
-    print("No partitions could be reassigned.")
-    wait_s = before.wait_s(now_s)
-    if wait_s:
-        remaining = f"{wait_s // 3600}:{wait_s // 60 % 60:02}:{wait_s % 60:02}"
-        hours = before.min_part_hours
-        print(f"The time between rebalances must be at least min_part_hours: {hours} hours ({remaining} remaining)")
-    else:
-        print("There is no need to do so at this time")
-
-
-def _rebalance_notes(builder: RingBuilder) -> int:
-    percent, balance = report.dispersion(builder).percent, report.balance(builder)
-    if percent > 0:
-        note = f"NOTE: Dispersion of {percent:.6f} indicates some parts are\n      not optimally dispersed.\n\n"
-        note += "      You may want to adjust some device weights, increase\n      the overload or review the dispersion report."
-    elif balance > BALANCE_WARN_PERCENT and balance / 100.0 > builder.overload:
-        note = f"NOTE: Balance of {balance:.2f} indicates you should push this\n"
-        note += f"      ring, wait at least {builder.min_part_hours} hours, and rebalance/repush."
-    else:
-        return EXIT_DONE
-    print(f"{RULE}\n{note}\n{RULE}")
-    return EXIT_WARNING
-
-
 def write_ring(files: Files, arguments: Sequence[str]) -> int:
     """Write the ring file again, with what set_info has changed."""
-    parser = _parser("write_ring", "", "Writes the ring file again; enough after set_info.")
+    parser = CommandParser("write_ring", "", "Writes the ring file again; enough after set_info.")
     parser.add_argument("--format-version", type=int, choices=(1,), default=1, help="of the ring file: 1, which every Swift reads")
     parser.parse(arguments)
     files.load().to_ring().save(files.ring, files.now_s)
@@ -274,7 +168,7 @@ def write_ring(files: Files, arguments: Sequence[str]) -> int:
 
 def write_builder(files: Files, arguments: Sequence[str]) -> int:
     """Make a builder from a ring file."""
-    parser = _parser("write_builder", "[<min_part_hours>]", "Makes a builder file from a ring file, ours or Swift's.")
+    parser = CommandParser("write_builder", "[<min_part_hours>]", "Makes a builder file from a ring file, ours or Swift's.")
     parser.add_argument("min_part_hours", type=int, nargs="?", default=MIN_PART_HOURS_DEFAULT)
     parsed = parser.parse(arguments)
     if os.path.exists(files.builder):
@@ -283,9 +177,23 @@ def write_builder(files: Files, arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
+def import_(files: Files, arguments: Sequence[str]) -> int:
+    """Make a builder from a builder file of Swift."""
+    parser = CommandParser("import", "<swift builder file>", "Makes a builder file from one of Swift's; nothing in it is executed.")
+    parser.add_argument("source")
+    source: str = parser.parse(arguments).source
+    if os.path.exists(files.builder):
+        raise UsageError(f"Cowardly refusing to overwrite existing Ring Builder file: {files.builder}")
+    try:
+        files.save(builder_from_swift(read_file(source)))
+    except ValueError as error:
+        raise BuilderFileError(f"{source} is not a usable builder file of Swift: {error}") from error
+    return EXIT_DONE
+
+
 def set_replicas(files: Files, arguments: Sequence[str]) -> int:
     """Change the replica count."""
-    parser = _parser("set_replicas", "<replicas>", "Changes the replica count; a fraction is for some partitions only.")
+    parser = CommandParser("set_replicas", "<replicas>", "Changes the replica count; a fraction is for some partitions only.")
     parser.add_argument("replicas", type=float)
     replicas = parser.parse(arguments).replicas
     builder = files.load()
@@ -297,7 +205,7 @@ def set_replicas(files: Files, arguments: Sequence[str]) -> int:
 
 def set_overload(files: Files, arguments: Sequence[str]) -> int:
     """Change the overload factor."""
-    parser = _parser("set_overload", "<overload>[%]", "Changes how far above its share a device may go for dispersion.")
+    parser = CommandParser("set_overload", "<overload>[%]", "Changes how far above its share a device may go for dispersion.")
     parser.add_argument("overload")
     text: str = parser.parse(arguments).overload
     try:
@@ -316,7 +224,7 @@ def set_overload(files: Files, arguments: Sequence[str]) -> int:
 
 def set_min_part_hours(files: Files, arguments: Sequence[str]) -> int:
     """Change how long a partition stays after a move."""
-    parser = _parser("set_min_part_hours", "<hours>", "Changes the hours in which a partition is moved no more than once.")
+    parser = CommandParser("set_min_part_hours", "<hours>", "Changes the hours in which a partition is moved no more than once.")
     parser.add_argument("hours", type=int)
     hours = parser.parse(arguments).hours
     builder = files.load()
@@ -334,15 +242,6 @@ def pretend_min_part_hours_passed(files: Files, arguments: Sequence[str]) -> int
     builder.pretend_min_part_hours_passed()
     files.save(builder)
     return EXIT_DONE
-
-
-def _seed(text: str | None) -> int | None:
-    """A number is itself; any other text is hashed, so that it gives the same seed everywhere."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        return int(text)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
 def _reading(act: Callable[[devicecommands.Load, Sequence[str]], None]) -> Command:
@@ -367,7 +266,7 @@ READING: dict[str, Command] = {
     "list_parts": _reading(devicecommands.list_parts),
     "validate": validate,
     "dispersion": dispersion,
-    "plan": plan,
+    "plan": rebalancecommands.plan,
     "version": version,
 }
 CHANGING: dict[str, Command] = {
@@ -378,9 +277,10 @@ CHANGING: dict[str, Command] = {
     "set_region": _changing(devicecommands.set_region),
     "set_zone": _changing(devicecommands.set_zone),
     "set_info": _changing(devicecommands.set_info),
-    "rebalance": rebalance,
+    "rebalance": rebalancecommands.rebalance,
     "write_ring": write_ring,
     "write_builder": write_builder,
+    "import": import_,
     "set_replicas": set_replicas,
     "set_overload": set_overload,
     "set_min_part_hours": set_min_part_hours,

@@ -11,6 +11,7 @@ from ring.builder import DeviceChange, RingBuilder
 from ring.device import Device
 from ring.searchvalue import DeviceSearch, ValueFormError, parse_address, parse_search, parse_weight
 
+EXIT_DONE, EXIT_WARNING, EXIT_ERROR = 0, 1, 2
 DEVICE_OPTIONS: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("id", "-u", int),
     ("region", "-r", int),

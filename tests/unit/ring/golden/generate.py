@@ -2,7 +2,8 @@
 
 For each ring file there is a JSON file with what Swift says of it: the replica count and, per partition, the ids of the
 primaries (get_part_nodes) and of the handoffs (get_more_nodes). `own.ring.gz` is written by this project's ring builder and not
-made here; Swift only answers for it. `hashes.json` has path hashes, with a prefix and a suffix.
+made here; Swift only answers for it. `hashes.json` has path hashes, with a prefix and a suffix,
+and `builder.json` tells what `swift.builder` holds.
 """
 
 import json
@@ -10,13 +11,14 @@ from array import array
 from pathlib import Path
 
 from swift.common import utils
-from swift.common.ring import Ring, RingData
+from swift.common.ring import Ring, RingBuilder, RingData
 
 HERE = Path(__file__).parent
 
 
 def device(id_, region, zone, ip, weight=100.0, meta="", replication_ip=""):
-    entry = {"id": id_, "region": region, "zone": zone, "ip": ip, "port": 6200, "device": f"d{id_}", "weight": weight}
+    name = {} if id_ is None else {"id": id_}
+    entry = {**name, "region": region, "zone": zone, "ip": ip, "port": 6200, "device": f"d{id_ or 0}", "weight": weight}
     return {**entry, "meta": meta, "replication_ip": replication_ip or ip, "replication_port": 6300 if replication_ip else 6200}
 
 
@@ -45,9 +47,23 @@ def hashes():
     (HERE / "hashes.json").write_text(json.dumps({"prefix": "before", "suffix": "after", "hashes": found}) + "\n")
 
 
+def builder():
+    made = RingBuilder(4, 2.5, 3)
+    for i in range(6):
+        made.add_dev(device(None, 1, i % 3 + 1, f"10.3.0.{i}", 50.0 * (i + 1), "note é"))
+    made.set_overload(0.1)
+    made.rebalance(seed="golden")
+    made.remove_dev(4)
+    made.save(str(HERE / "swift.builder"))
+    rows = [list(row) for row in made._replica2part2dev]
+    facts = {"version": made.version, "rows": rows, "rebalanced_at_s": made._last_part_moves_epoch}
+    (HERE / "builder.json").write_text(json.dumps(facts, separators=(",", ":")) + "\n")
+
+
 def main():
     utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX = b"before", b"after"
     hashes()
+    builder()
     zones = [device(i, 1, i // 4 + 1, f"10.0.{i // 4}.{i // 2 % 2}") for i in range(12)]
     make("zones", zones, rows(64, list(range(12)), 3, 5), 6)
     mixed = [device(i, i % 2 + 1, i % 3 + 1, f"10.1.0.{i % 5}", float(i % 4) * 50, "note é", "10.9.0.1") for i in range(14)]
