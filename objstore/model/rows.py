@@ -3,6 +3,8 @@
 Merging is commutative, associative and idempotent, so rows may arrive late, twice and in any order.
 """
 
+from dataclasses import dataclass
+
 import msgspec
 
 
@@ -43,7 +45,8 @@ class ContainerRow(msgspec.Struct, array_like=True, frozen=True):
         return self.delete_timestamp >= self.put_timestamp
 
 
-class Subdir(msgspec.Struct, array_like=True, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Subdir:
     """A common prefix in a listing with a delimiter; `name` ends with the delimiter."""
 
     name: str

@@ -1,0 +1,187 @@
+"""A whole cluster in one process: real account, container and object servers on real directories, and proxies over them."""
+
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from objstore.account.server import AccountServer
+from objstore.container.server import ContainerServer
+from objstore.formats.messages import Address, GetObject, Message, ObjectReply, StatObject
+from objstore.model.conditions import NO_CONDITIONS
+from objstore.model.errors import NodeError
+from objstore.model.identity import Identity
+from objstore.model.names import ObjectName
+from objstore.model.policy import ONE_POLICY, Policies
+from objstore.model.version import Version
+from objstore.object.pending import PendingLog
+from objstore.object.server import ObjectServer
+from objstore.proxy.bodies import from_memory
+from objstore.proxy.knobs import ProxyKnobs
+from objstore.proxy.operations import Context, NewObject, PutResult, ReadRequest, Upload
+from objstore.proxy.placement import ObjectPlace, Placement, Rings
+from objstore.proxy.store import ClusterStore
+from objstore.rpc.interface import CallContext, Dispatcher
+from objstore.runtime.clock import HybridClock, SystemClock
+from objstore.runtime.crashpoints import NoCrashPoints
+from objstore.runtime.disk import RealDisk
+from objstore.runtime.filesystem import RealFileSystem
+from objstore.runtime.knobs import Knobs
+from objstore.tables.device import TableDevice
+from ring.device import Device
+from ring.fileformat import RingTable
+from ring.ring import Ring
+from tests.unit.objstore.proxy.network import Network
+
+OWNER = Context(Identity("test:tester", frozenset({"test", "test:tester"}), frozenset({"AUTH_test"})), "tx1")
+OTHER = Context(Identity("test2:tester2", frozenset({"test2", "test2:tester2"}), frozenset({"AUTH_test2"})), "tx2")
+ANYBODY = Context(Identity(), "tx3")
+RESELLER = Context(Identity("admin:admin", frozenset({"admin"}), reseller=True), "tx4")
+ACCOUNT = "AUTH_test"
+QUICK = ProxyKnobs(node_timeout_s=1.0, straggler_grace_s=0.15, hedge_s=0.05, listing_hedge_s=0.1, stall_s=0.2, failing_min_s=0.2)
+
+_DISK_KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, reader_threads=1)
+
+
+class Node:
+    """One storage node with one device, `d1`."""
+
+    def __init__(self, number: int, root: Path, network: Network, clock: SystemClock) -> None:
+        self.address = Address("127.0.0.1", 6000 + number)
+        self.root = root
+        fs = RealFileSystem(str(root))
+        log = PendingLog(fs)
+        self.disk = RealDisk("d1", fs, log_sink=log, knobs=_DISK_KNOBS)
+        self.tables = TableDevice("d1", str(root), self.disk, clock, crash=NoCrashPoints())
+        self.dispatcher = Dispatcher()
+        caller = network.client(f"node{number}", Dispatcher())
+        self.account = AccountServer({"d1": self.tables}, clock)
+        self.container = ContainerServer({"d1": self.tables}, caller, clock)
+        self.object = ObjectServer({"d1": self.disk}, {"d1": log}, caller, clock, container_wait_s=0.3)
+        for server in (self.account, self.container, self.object):
+            server.register(self.dispatcher)
+        network.nodes[self.address] = self.dispatcher
+
+    async def start(self) -> None:
+        self.tables.start()
+        await self.object.start()
+
+    async def stop(self) -> None:
+        await self.object.stop()
+        await self.tables.stop()
+        await self.disk.close()
+
+    def data_files(self) -> list[Path]:
+        return sorted(self.root.glob("objects/*/*.data"))
+
+
+class Cluster:
+    """`count` nodes; every partition's primaries are the first `replicas` of them, so the rest are handoffs."""
+
+    def __init__(self, root: Path, count: int, replicas: int, policies: Policies = ONE_POLICY) -> None:
+        self.clock = SystemClock()
+        self.network = Network(self.clock)
+        self.policies = policies
+        self.nodes = []
+        for number in range(count):
+            directory = root / f"n{number}"
+            directory.mkdir()
+            self.nodes.append(Node(number, directory, self.network, self.clock))
+        ring = _ring(count, replicas)
+        self.rings = Rings(ring, ring, {policy.index: ring for policy in policies}, b"pre", b"suf")
+        self.stores: list[ClusterStore] = []
+
+    def store(self, knobs: ProxyKnobs = QUICK, clock: SystemClock | None = None) -> ClusterStore:
+        """One more proxy."""
+        dispatcher = Dispatcher()
+        number = len(self.stores)
+        client = self.network.client(f"proxy{number}", dispatcher)
+        clock = clock or self.clock
+        hlc = HybridClock(clock, 100 + number)
+        store = ClusterStore(self.rings, client, clock, hlc, dispatcher, policies=self.policies, knobs=knobs)
+        self.stores.append(store)
+        return store
+
+    def place(self, name: ObjectName, policy: int = 0) -> ObjectPlace:
+        return Placement(self.rings).object(name, policy)
+
+    async def ask(self, node: int, request: Message) -> Message:
+        dispatcher = self.nodes[node].dispatcher
+        peer = self.network.client("test", Dispatcher())._peer
+        return await dispatcher.handlers[type(request)](request, CallContext("", self.clock.monotonic() + 5, peer))
+
+    async def held(self, name: ObjectName, nodes: range | None = None) -> list[tuple[Version | None, bytes | None]]:
+        """What each node holds of an object: version (a tombstone too) and bytes, in order."""
+        place, found = self.place(name), []
+        target = place.replicas[0].target
+        for node in nodes or range(len(self.nodes)):
+            files = await self.ask(node, StatObject(target, place.hash, place.name))
+            try:
+                reply = await self.ask(node, GetObject(target, place.hash, place.name, 1 << 30))
+                assert isinstance(reply, ObjectReply)
+                found.append((reply.version, reply.body))
+            except NodeError:
+                found.append((files.version, None))  # type: ignore[attr-defined]
+        return found
+
+    def down(self, *numbers: int) -> None:
+        for number in numbers:
+            self.network.fault(self.nodes[number].address).down = True
+
+    async def stop(self) -> None:
+        self.network.heal()
+        for store in self.stores:
+            await store.stop()
+        for node in self.nodes:
+            await node.stop()
+
+
+def _ring(count: int, replicas: int, part_power: int = 3) -> Ring:
+    devices = tuple(Device(i, 1, i + 1, "127.0.0.1", 6000 + i, "d1", 100.0) for i in range(count))
+    # The last partition gives every node a place in the ring; names that fall there are not used by the tests.
+    rows = []
+    for replica in range(replicas):
+        row = [replica] * ((1 << part_power) - 1) + [count - 1 - replica]
+        rows.append(array("H", row))
+    return Ring(RingTable(devices, tuple(rows), 32 - part_power, 1))
+
+
+@asynccontextmanager
+async def running(root: Path, count: int = 4, replicas: int = 3, policies: Policies = ONE_POLICY) -> AsyncIterator[Cluster]:
+    cluster = Cluster(root, count, replicas, policies)
+    for node in cluster.nodes:
+        await node.start()
+    try:
+        yield cluster
+    finally:
+        await cluster.stop()
+
+
+def named(cluster: Cluster, text: str, container: str = "c") -> ObjectName:
+    """A name like `text` whose primaries are the first nodes."""
+    for attempt in range(100):
+        name = ObjectName(ACCOUNT, container, f"{text}{attempt or ''}")
+        if cluster.place(name).replicas[0].address == cluster.nodes[0].address:
+            return name
+    raise AssertionError("no such name")
+
+
+async def put(store: ClusterStore, name: ObjectName, body: bytes, ctx: Context = OWNER, **fields: object) -> PutResult:
+    new = replace(NewObject("text/plain"), **fields)  # type: ignore[arg-type]
+    return await store.put_object(ctx, name, new, Upload(from_memory(body), len(body)), NO_CONDITIONS)
+
+
+async def get(store: ClusterStore, name: ObjectName, ctx: Context = OWNER, **fields: object) -> bytes:
+    read = await store.open_object(ctx, ReadRequest(name, NO_CONDITIONS, **fields))  # type: ignore[arg-type]
+    try:
+        span = read.spans[0] if read.spans else None
+        return b"".join([piece async for piece in read.body(span)])
+    finally:
+        await read.close()
+
+
+async def head(store: ClusterStore, name: ObjectName, ctx: Context = OWNER) -> Version:
+    read = await store.open_object(ctx, ReadRequest(name, NO_CONDITIONS, head=True))
+    await read.close()
+    return read.version
