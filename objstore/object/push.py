@@ -1,5 +1,7 @@
 """Completes another replica: sends what this device holds of one object, with the timestamps it has."""
 
+from functools import partial
+
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import (
     Address,
@@ -18,7 +20,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
 from objstore.object.device import ObjectDevice
 from objstore.object.files import Files, Place, place_of
-from objstore.object.reader import Corrupt, OpenObject, open_newest, read_version
+from objstore.object.reader import Corrupt, OpenObject, open_object, read_version
 from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, PeerUnavailable
 
 INLINE_BYTES_MAX = 64 * 1024
@@ -42,16 +44,16 @@ class Pusher:
         fs = device.disk.fs
 
         def look(files: Files) -> tuple[Files, Version | None, OpenObject | None]:
-            """The files, the newest metadata or tombstone, and the data."""
+            """The files, the metadata of the newest POST, and the data; verified."""
             if not files.timestamp:
                 raise NodeError(Code.NOT_FOUND, "nothing here to push")
             if files.deleted:
-                return files, read_version(fs, place, files.timestamp, FileKind.TOMBSTONE, request.name), None
-            found, _ = open_newest(fs, place, files, request.name)
+                read_version(fs, place, files.timestamp, FileKind.TOMBSTONE, request.name)
+                return files, None, None
             meta = read_version(fs, place, files.meta, FileKind.META, request.name) if files.meta else None
-            return files, meta, found
+            return files, meta, open_object(fs, place, files.timestamp, FileKind.DATA, request.name)
 
-        files, extra, found = await device.read(place, look, in_thread=True)
+        files, meta, found = await device.read(place, look, in_thread=True)
         try:
             if found is None:
                 tombstone = DeleteObject(request.to, request.hash, request.name, files.timestamp, request.index, True)
@@ -61,8 +63,8 @@ class Pusher:
         finally:
             if found is not None:
                 found.file.close()
-        if extra is not None:
-            await self._call(address, _post_of(request, extra))
+        if meta is not None:
+            await self._call(address, _post_of(request, meta))
         return Pushed(files.newest)
 
     async def _push_data(
@@ -87,7 +89,7 @@ class Pusher:
                 _expect(await exchange.receive(), Ready)
                 for start in range(0, version.size, CHUNK_BYTES_MAX):
                     length = min(CHUNK_BYTES_MAX, version.size - start)
-                    await exchange.send_chunk(await device.disk.run(lambda s=start, n=length: found.read(s, n)))  # type: ignore[misc]
+                    await exchange.send_chunk(await device.disk.run(partial(found.read, start, length)))
                 await exchange.send(CommitPut(version, request.index, True))
                 _expect(await exchange.receive(), Stored)
                 await exchange.finish()

@@ -31,7 +31,7 @@ from objstore.object.pending import PendingLog
 from objstore.object.push import Pusher
 from objstore.object.reader import open_newest, read_newest, resolve_range
 from objstore.object.streams import send_body
-from objstore.object.updater import ObjectUpdater
+from objstore.object.updater import CurrentIndex, ObjectUpdater
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
 from objstore.object.writer import ObjectWriter
@@ -44,6 +44,7 @@ logger = logging.getLogger("objstore.object")
 
 COMMITS_PER_UPLOAD_MAX = 8
 CHANGES_UNDER_WAY_MAX = 4096
+STOP_WAIT_S = 10.0
 
 
 class ObjectServer:
@@ -63,8 +64,13 @@ class ObjectServer:
         *,
         container_wait_s: float = 1.0,
         index_entries_max: int = 200_000,
+        current_index: CurrentIndex | None = None,
     ) -> None:
-        """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device."""
+        """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device.
+
+        `current_index(container, index)` tells where a pending row belongs now, after the ring has changed; without it, where it
+        belonged when it was written.
+        """
         points = points or NoCrashPoints()
         self._points = points
         self._devices = {
@@ -74,7 +80,8 @@ class ObjectServer:
         self.updates = Updates(caller, clock)
         self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s)
         self._pusher = Pusher(caller)
-        self._updater = ObjectUpdater(self._devices.values(), self.updates, clock)
+        self._updater = ObjectUpdater(self._devices.values(), self.updates, clock, current_index=current_index)
+        self._unusable: dict[str, NodeError] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -94,17 +101,18 @@ class ObjectServer:
         dispatcher.on_stream(ReadObject, self.read_object)  # type: ignore[arg-type]
 
     async def start(self) -> None:
-        """Read the pending logs. A device that cannot be read stays refused; the others serve."""
+        """Read the pending logs. A device that cannot be read is refused from then on; the others serve."""
         for device in self._devices.values():
             try:
                 await device.start()
             except NodeError as error:
+                self._unusable[device.name] = error
                 logger.error("device unusable", extra={"device": device.name, "error": str(error)})
 
     async def stop(self) -> None:
-        """Let changes under way end, then stop telling containers, and tidy the logs."""
+        """Let changes under way end (a hung disk's are left behind), stop telling containers, and tidy the logs."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=STOP_WAIT_S)
         await self.updates.stop()
         for device in self._devices.values():
             try:
@@ -164,15 +172,15 @@ class ObjectServer:
 
     async def put(self, request: PutObject, _context: CallContext) -> Message:
         """As PutObject says."""
-        return await self._to_its_end(self._writer.put(self._device(request.target.device), request))
+        return await self._change(self._writer.put(self._device(request.target.device), request))
 
     async def post(self, request: PostObject, _context: CallContext) -> Message:
         """As PostObject says."""
-        return await self._to_its_end(self._writer.post(self._device(request.target.device), request))
+        return await self._change(self._writer.post(self._device(request.target.device), request))
 
     async def delete(self, request: DeleteObject, _context: CallContext) -> Message:
         """As DeleteObject says."""
-        return await self._to_its_end(self._writer.delete(self._device(request.target.device), request))
+        return await self._change(self._writer.delete(self._device(request.target.device), request))
 
     async def push(self, request: PushObject, _context: CallContext) -> Message:
         """As PushObject says."""
@@ -194,7 +202,7 @@ class ObjectServer:
                     raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__} where a commit was due")
                 committing = self._writer.commit_upload(device, upload, message.version, message.index, message.pushed)
                 try:
-                    await exchange.send(await self._to_its_end(committing))
+                    await exchange.send(await self._change(committing))
                 except NodeError as error:
                     if error.code not in (Code.NEWER_EXISTS, Code.TOO_FAR_AHEAD):
                         raise
@@ -221,7 +229,7 @@ class ObjectServer:
         """As RestoreQuarantine says."""
         device = self._device(request.device)
         device.require_writable()
-        await self._to_its_end(device.restore(request.id))
+        await self._change(device.restore(request.id))
         return Ready()
 
     # --- around them -------------------------------------------------------------------------------------------
@@ -230,12 +238,17 @@ class ObjectServer:
         device = self._devices.get(name)
         if device is None:
             raise NodeError(Code.DEVICE_FAILED, f"no device {name!r} here")
+        if name in self._unusable:
+            raise NodeError(Code.DEVICE_FAILED, self._unusable[name].text)
         return device
 
-    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _change(self, work: Coroutine[Any, Any, T]) -> T:
         if len(self._tasks) >= CHANGES_UNDER_WAY_MAX:
             work.close()
             raise NodeError(Code.BUSY, "too many changes under way")
+        return await self._to_its_end(work)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import End, ReadObject, Ready
@@ -47,7 +48,7 @@ async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObj
 
 
 def _read(device: ObjectDevice, found: OpenObject, start: int, end: int) -> "asyncio.Future[bytes]":
-    return asyncio.ensure_future(device.disk.run(lambda: found.read(start, end - start)))
+    return asyncio.ensure_future(device.disk.run(partial(found.read, start, end - start)))
 
 
 async def _open(device: ObjectDevice, place: Place, timestamp: int) -> OpenObject:

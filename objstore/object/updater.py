@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from objstore.formats.messages import IndexTarget
 from objstore.formats.pending import PendingUpdate
@@ -15,6 +15,9 @@ from objstore.runtime.interface import Clock
 from objstore.runtime.pacing import TokenBucket
 
 logger = logging.getLogger("objstore.object")
+
+CurrentIndex = Callable[[str, IndexTarget], IndexTarget]
+"""Container and the target a row was written for -> the target it belongs to by the rings of today."""
 
 
 class ObjectUpdater:
@@ -35,11 +38,13 @@ class ObjectUpdater:
         rows_per_s: float = 5_000.0,
         call_rows_max: int = 500,
         calls_at_once_max: int = 4,
+        current_index: CurrentIndex | None = None,
     ) -> None:
         self._devices = list(devices)
         self._updates = updates
         self._bucket = TokenBucket(clock, rows_per_s, call_rows_max)
         self._call_rows_max = call_rows_max
+        self._current_index = current_index or (lambda _, index: index)
         self._calls = asyncio.Semaphore(calls_at_once_max)
 
     async def run_once(self) -> dict[str, int]:
@@ -70,7 +75,8 @@ class ObjectUpdater:
                 device.log.clear(id_)
                 figures["dropped"] += 1
                 continue
-            todo.setdefault((update.index, update.container), []).append((id_, update.row))
+            index = self._current_index(update.container, update.index)
+            todo.setdefault((index, update.container), []).append((id_, update.row))
         for id_ in open_ids.difference(found.records):  # damaged: nobody can send it
             device.log.clear(id_)
             figures["dropped"] += 1

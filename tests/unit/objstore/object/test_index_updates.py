@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from objstore.formats.messages import Address, IndexTarget
 from objstore.formats.pending import scan
 from objstore.model.errors import Code, NodeError
 from objstore.object.updater import ObjectUpdater
-from tests.unit.objstore.object.rig import CONTAINER, NAME, Node, Rig, at
+from tests.unit.objstore.object.rig import CONTAINER, INDEX, NAME, Node, Rig, at
 
 
 async def updater_pass(node: Node) -> dict[str, int]:
@@ -243,3 +244,20 @@ async def test_the_name_of_the_container_and_the_row(rig: Rig, node: Node) -> No
     await node.put(b"x", 1, name=NAME + "/with/slashes", hash_=b"s" * 16)
     assert set(rig.containers.rows) == {"/acc/con"}
     assert set(rig.rows) == {"obj/with/slashes"}
+
+
+async def test_rows_follow_the_ring_when_the_container_moves(rig: Rig, node: Node) -> None:
+    rig.wire.down.add(CONTAINER)
+    await node.put(b"x", 1)
+    moved = Address("127.0.0.1", 8)
+    rig.wire.plug(moved, rig.containers.dispatcher)
+    asked: list[tuple[str, IndexTarget]] = []
+
+    def current(container: str, index: IndexTarget) -> IndexTarget:
+        asked.append((container, index))
+        return IndexTarget(moved.ip, moved.port, "d10", index.partition, index.hash)
+
+    updater = ObjectUpdater([node.device], node.server.updates, rig.clock, current_index=current)
+    assert (await updater.run_once())["sent"] == 1
+    assert asked == [("/acc/con", INDEX)]
+    assert rig.rows["obj"].timestamp == at(1)

@@ -299,3 +299,46 @@ async def test_a_change_goes_on_when_its_caller_goes_away(node: Node) -> None:
     call.cancel()
     await node.server.stop()
     assert (await node.get()).body == b"x"
+
+
+async def test_a_device_whose_log_cannot_be_read_is_refused(rig: Rig, node: Node) -> None:
+    await node.put(b"x", 1)
+    node.server._unusable.clear()
+    await node.stop()
+    (node.root / "pending" / "000000000009.log").mkdir()
+    again = await rig.node()
+    for work in (again.get(), again.put(b"y", 2)):
+        assert (await refused(work)).code is Code.DEVICE_FAILED
+
+
+async def test_slow_reads_go_to_the_threads(node: Node) -> None:
+    await node.put(b"x", 1)
+    times = iter([0.0, 1.0, 2.0, 9.0])
+    node.device._clock = FakeMonotonic(times)
+    runs = 0
+    run = node.disk.run
+
+    async def counted(fn):
+        nonlocal runs
+        runs += 1
+        return await run(fn)
+
+    node.disk.run = counted  # type: ignore[method-assign]
+    for expected in (0, 1, 2):
+        assert (await node.get()).body == b"x"
+        assert runs == expected
+    node.device._clock = rig_clock(node)
+    assert (await node.get()).body == b"x"
+    assert runs == 2
+
+
+class FakeMonotonic:
+    def __init__(self, times) -> None:
+        self._times = times
+
+    def monotonic(self) -> float:
+        return next(self._times)
+
+
+def rig_clock(node: Node):
+    return node.server.updates._clock
