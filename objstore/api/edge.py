@@ -7,7 +7,7 @@ else belongs to the API that is given for it.
 import logging
 from typing import Protocol
 
-from aiohttp import HttpVersion11
+from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from objstore.api.connection import EdgeServer, Outcome
@@ -230,8 +230,10 @@ class Edge:
 
 
 def _refusal(request: Request) -> Reply | None:
-    """The answer to what no API takes: other methods (no tunnels, no TRACE), and targets that are no paths of this host."""
-    if request.method not in METHODS:
+    """The answer to what no API takes: other methods (no tunnels, no TRACE), targets that are no paths of this host, HTTP/0.9."""
+    if request.version < HttpVersion10:
+        reply = error_page(400, "Bad HTTP version")
+    elif request.method not in METHODS:
         reply = error_page(405, fields=[("Allow", ", ".join(sorted(METHODS)))])
     elif request.path.startswith("/") or (request.path == "*" and request.method == "OPTIONS"):
         return None

@@ -94,6 +94,7 @@ class HeadFilter:
         self._held = b""  # the head's last line, not yet whole
         self._head_bytes = 0  # of this head, already with the parser
         self._body_fed = 0  # bytes given to the parser since the head ended
+        self._last = b""  # the last four bytes the client sent
         self._blind = False  # no telling where the next head begins
         self._strict = False  # the client pipelines
         self._in_flight = 0
@@ -167,9 +168,10 @@ class HeadFilter:
             self._payload = messages[-1][1]
             self._in_flight += len(messages)
             self._strict = self._strict or self._in_flight > 1
-        if sent and self._payload is not None and self._payload.is_eof():
-            exact = self._body_fed == self._payload.total_bytes
-            self._blind = not exact and not sent.endswith(_END)
+        if sent:
+            self._last = sent[-4:] if len(sent) >= 4 else (self._last + sent)[-4:]
+            if self._payload is not None and self._payload.is_eof():
+                self._blind = self._body_fed != self._payload.total_bytes and self._last != _END
         return parsed
 
     def _in_body(self) -> bool:

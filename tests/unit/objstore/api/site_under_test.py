@@ -137,6 +137,11 @@ class Site:
     async def connect(self) -> Wire:
         return Wire(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20))
 
+    async def pause(self) -> None:
+        """Let the server take what was sent."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+
     async def raw(self, data: bytes, method: str = "GET") -> Answer:
         """Send bytes on a new connection and read one response."""
         wire = await self.connect()
