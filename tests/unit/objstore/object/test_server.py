@@ -228,6 +228,14 @@ async def test_an_upload_of_another_length_is_refused(node: Node, size: int, sen
     assert node.files() == []
 
 
+async def test_a_commit_of_less_than_was_announced_is_refused(node: Node) -> None:
+    """Its space was reserved in full: the file would be longer than the object."""
+    exchange = await node.open_put(b"x" * 99, 100)
+    await exchange.send(CommitPut(large_version(b"x" * 99, 1), INDEX))
+    assert (await refused(exchange.receive())).code is Code.BAD_REQUEST
+    assert node.files() == []
+
+
 async def test_a_read_stream_of_a_version_that_is_gone(node: Node) -> None:
     await node.put(b"one", 1)
     await node.put(b"two", 2)
