@@ -62,7 +62,7 @@ class CallConnection:
     @property
     def usable(self) -> bool:
         """New calls may be made on it."""
-        return not (self._link.lost or self._peer_leaving)
+        return not (self._link.closing or self._peer_leaving)
 
     @property
     def node(self) -> str:

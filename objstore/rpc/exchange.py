@@ -16,6 +16,8 @@ from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Fram
 from objstore.rpc.interface import CallContext, Chunk, PeerUnavailable
 from objstore.rpc.link import Link, expire
 
+TURN_BYTES_MAX = 1 << 20
+ANSWERING_GRACE_S = 0.5  # the answering side waits longer, so that the caller sees its own timeout, not a lost connection
 MESSAGE_BYTES_IN_BUFFER = 512  # what a queued message counts as
 
 
@@ -31,6 +33,7 @@ class SocketExchange:
         self._inbox_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: PeerUnavailable | None = None
+        self._sent_in_turn = 0
         self._sent_done = False
         self._got_done = False
         self._over = False
@@ -86,7 +89,7 @@ class SocketExchange:
             self._link.send(frame_head(MESSAGE, 0, 0, codec.name(message), b"", len(body)), body)
         except ValueError as error:
             raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__}: {error}") from None
-        await self._progress()
+        await self._progress(len(body))
 
     async def send_chunk(self, data: bytes | memoryview) -> None:
         """As Exchange. Pieces above the chunk limit are split. A writable view is copied, as the bytes leave later."""
@@ -96,21 +99,25 @@ class SocketExchange:
         size = self._station.knobs.chunk_bytes_max
         if len(data) <= size:
             self._link.send_chunk(data)
-            await self._progress()
+            await self._progress(len(data))
             return
         view = memoryview(data)
         for start in range(0, len(view), size):
             self._check()
             self._link.send_chunk(view[start : start + size])
-            await self._progress()
+            await self._progress(size)
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._sent_done or self._over:
+        if self._sent_done or self._over or self._link.closing:
             raise PeerUnavailable(f"{self._link.remote}: the stream has ended")
 
-    async def _progress(self) -> None:
+    async def _progress(self, size: int) -> None:
+        self._sent_in_turn += size
+        if self._sent_in_turn >= TURN_BYTES_MAX:  # a receiver as fast as we are must not keep the loop to itself
+            self._sent_in_turn = 0
+            await asyncio.sleep(0)
         if self._link.paused:
             try:
                 await self._link.drain(self._timeout_s)
@@ -208,7 +215,7 @@ class StreamConnection:
 
     @property
     def alive(self) -> bool:
-        return not self._link.lost
+        return not self._link.closing
 
     @property
     def busy(self) -> bool:
@@ -259,7 +266,7 @@ class StreamConnection:
 
     def _opened(self, frame: Frame) -> None:
         timeout_s = frame.timeout_ms / 1000
-        exchange = self._begin(timeout_s)
+        exchange = self._begin(timeout_s + ANSWERING_GRACE_S)
         context = CallContext(
             frame.txn.decode(errors="replace"), self._station.clock.monotonic() + timeout_s, _StreamPeer(self._link)
         )

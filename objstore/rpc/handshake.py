@@ -13,7 +13,7 @@ endian) and a msgpack array.
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -64,7 +64,7 @@ class _Answer(msgspec.Struct, array_like=True, frozen=True):
 class Credentials:
     """What a node proves and expects. `fingerprint` is the hash of the cluster's hash prefix and suffix."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     node: str
     fingerprint: bytes
 
@@ -89,8 +89,8 @@ class Credentials:
 class Session:
     """What a finished handshake gives: the keys of both directions, and who the other side says it is."""
 
-    send_key: bytes
-    receive_key: bytes
+    send_key: bytes = field(repr=False)
+    receive_key: bytes = field(repr=False)
     node: str
     mode: int
 

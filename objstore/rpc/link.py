@@ -172,6 +172,11 @@ class Link(asyncio.BufferedProtocol):
         return self._transport is not None
 
     @property
+    def closing(self) -> bool:
+        """Nothing sent from now on will arrive."""
+        return self.lost or (self._transport is not None and self._transport.is_closing())
+
+    @property
     def paused(self) -> bool:
         """More than the high-water mark is unsent: `drain` before sending more."""
         return self._paused

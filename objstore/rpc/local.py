@@ -9,6 +9,7 @@ from crc32c import crc32c
 from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
 from objstore.rpc import guard
+from objstore.rpc.exchange import ANSWERING_GRACE_S
 from objstore.rpc.interface import CHUNK_BYTES_MAX, CallContext, Caller, Chunk, Dispatcher, Exchange, PeerTimeout, PeerUnavailable
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.interface import Clock
@@ -193,6 +194,6 @@ class LocalExchange:
 def local_pair(timeout_s: float) -> tuple[LocalExchange, LocalExchange]:
     """Both ends of a stream; `timeout_s` bounds each wait for progress."""
     there, back = _Pipe(), _Pipe()
-    near, far = LocalExchange(back, there, timeout_s), LocalExchange(there, back, timeout_s)
+    near, far = LocalExchange(back, there, timeout_s), LocalExchange(there, back, timeout_s + ANSWERING_GRACE_S)
     near.other, far.other = far, near
     return near, far

@@ -23,9 +23,10 @@ def test_now_is_seconds_of_this_century(clock: Clock) -> None:
 
 
 async def test_sleep_takes_its_time(clock: Clock) -> None:
+    """To within the millisecond that event loops count in."""
     before = clock.monotonic()
     await clock.sleep(0.02)
-    assert 0.0199 <= clock.monotonic() - before < 2
+    assert 0.018 <= clock.monotonic() - before < 2
 
 
 async def test_sleep_can_be_cancelled(clock: Clock) -> None:
