@@ -38,7 +38,8 @@ class Completion:
 
     async def _mend(self, place: ObjectPlace, source: Replica, index: int, size: int, txn: str) -> None:
         tried = 0
-        targets = [place.replicas[index]] if self._nodes.failures.admit(place.replicas[index].address) else []
+        primary = place.replicas[index]
+        targets = [] if self._nodes.failures.troubled(primary.address) else [primary]
         for target in (*targets, *self._placement.handoffs(place)):
             if tried > self._nodes.knobs.handoffs_tried_max:
                 return

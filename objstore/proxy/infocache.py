@@ -158,8 +158,8 @@ class InfoCache:
     async def fresh(self, place: TablePlace) -> Info:
         """Asked now, without a lease; all replicas when the first ones differ in their figures. Raises Unavailable."""
         answers = await self.ask(place)
-        stats = {answer.stats for answer in answers.values()} if place.kind == "container" else set()
-        if len(stats) > 1 and len(answers) < len(place.replicas):
+        figures = [answer.stats for answer in answers.values()]
+        if any(stats != figures[0] for stats in figures) and len(answers) < len(place.replicas):
             answers = await self.ask(place, everywhere=True)
         settings = merge_answers(place.name, list(answers.values()))
         self.repair(place, settings, answers)

@@ -59,6 +59,7 @@ class Node:
         self.account = AccountServer({"d1": self.tables}, clock)
         self.container = ContainerServer({"d1": self.tables}, caller, clock)
         self.object = ObjectServer({"d1": self.disk}, {"d1": log}, caller, clock, container_wait_s=0.3)
+        self.object._pusher._timeout_s = 0.5
         for server in (self.account, self.container, self.object):
             server.register(self.dispatcher)
         network.nodes[self.address] = self.dispatcher

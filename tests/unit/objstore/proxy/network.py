@@ -100,6 +100,13 @@ class Client:
         return self._network.nodes[address], faults
 
     async def call(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Message:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._call(address, request, timeout_s, txn)
+        except TimeoutError:
+            raise PeerTimeout("no answer in time") from None
+
+    async def _call(self, address: Address, request: Message, timeout_s: float, txn: str) -> Message:
         await asyncio.sleep(0)
         dispatcher, faults = await self._reach(address, timeout_s, request)
         context = CallContext(txn, self._network.clock.monotonic() + timeout_s, self._peer)
