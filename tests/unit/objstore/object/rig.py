@@ -25,6 +25,7 @@ from objstore.formats.messages import (
 from objstore.model.rows import ObjectRow, merge_object_rows
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
+from objstore.object.files import Place, place_of
 from objstore.object.pending import PendingLog
 from objstore.object.server import ObjectServer
 from objstore.rpc.interface import CallContext, Chunk, Dispatcher, Exchange, PeerUnavailable
@@ -102,13 +103,21 @@ class Containers:
 class Node:
     """One object server with one device, `d1`, on a directory."""
 
-    def __init__(self, root: Path, wire: Wire, address: Address, clock: Clock, points: CrashPoints | None = None) -> None:
-        root.mkdir(exist_ok=True)
+    def __init__(
+        self,
+        root: Path,
+        wire: Wire,
+        address: Address,
+        clock: Clock,
+        points: CrashPoints | None = None,
+        file_system: type[RealFileSystem] = RealFileSystem,
+    ) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.stopped = False
         self.address = address
         self.wire = wire
-        self.fs = RealFileSystem(str(root))
+        self.fs = file_system(str(root))
         self.log = PendingLog(self.fs, points=points)
         self.disk = RealDisk("d1", self.fs, log_sink=self.log, knobs=KNOBS, crash=points)
         self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, points, container_wait_s=0.2)
@@ -125,6 +134,17 @@ class Node:
     @property
     def device(self):
         return self.server._devices["d1"]
+
+    async def drained(self) -> None:
+        """Wait until superseded files are unlinked: the committer does it when it has nothing better to do."""
+        for _ in range(200):
+            if len(self.files()) <= 1:
+                return
+            await asyncio.sleep(0.005)
+
+    @property
+    def place(self) -> Place:
+        return place_of(0, 12, HASH)
 
     def files(self, suffix: str = "") -> list[Path]:
         """All object files, by name."""
@@ -206,9 +226,15 @@ class Rig:
         self.wire.plug(CONTAINER, self.containers.dispatcher)
         self.nodes: list[Node] = []
 
-    async def node(self, directory: str = "one", points: CrashPoints | None = None) -> Node:
+    async def node(
+        self,
+        directory: str = "one",
+        points: CrashPoints | None = None,
+        file_system: type[RealFileSystem] = RealFileSystem,
+    ) -> Node:
         """Start a node; on the directory of a stopped one it is that node again."""
-        node = Node(self._tmp_path / directory, self.wire, Address("127.0.0.1", 100 + len(self.nodes)), self.clock, points)
+        address = Address("127.0.0.1", 100 + len(self.nodes))
+        node = Node(self._tmp_path / directory, self.wire, address, self.clock, points, file_system)
         self.nodes.append(node)
         await node.server.start()
         return node

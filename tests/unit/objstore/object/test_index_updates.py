@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,23 +66,14 @@ async def test_an_orderly_stop_leaves_no_segment_of_delivered_rows(rig: Rig, nod
 
 
 async def test_rows_delivered_before_a_crash_are_sent_again(rig: Rig, node: Node, tmp_path: Path) -> None:
-    import shutil
-
     await node.put(b"x", 1)
     await node.delete(2)
-    while len(node.files()) > 1:  # the superseded file goes in its own time
-        await asyncio.sleep(0.005)
-    shutil.copytree(node.root, tmp_path / "crashed", copy_function=copy_with_attributes)
+    await node.drained()
+    shutil.copytree(node.root, tmp_path / "crashed")  # copies attributes too
     again = await rig.node("crashed")
     before = dict(rig.rows)
     assert (await updater_pass(again))["sent"] == 2
     assert rig.rows == before
-
-
-def copy_with_attributes(source: str, target: str) -> None:
-    import shutil
-
-    shutil.copy2(source, target)
 
 
 async def test_a_record_whose_object_was_never_published_is_dropped(rig: Rig, node: Node) -> None:

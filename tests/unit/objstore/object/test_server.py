@@ -77,16 +77,8 @@ async def test_delete_leaves_a_tombstone_even_where_nothing_was(rig: Rig, node: 
     assert rig.rows["obj"].deleted
     await node.put(b"x", 2)
     assert (await node.delete(3)).existed
-    await drained(node)
+    await node.drained()
     assert [p.suffix for p in node.files()] == [".ts"]
-
-
-async def drained(node: Node) -> None:
-    """Wait until superseded files are unlinked: the committer does it when it has nothing better to do."""
-    for _ in range(200):
-        if len(node.files()) == 1:
-            return
-        await asyncio.sleep(0.005)
 
 
 async def test_an_older_change_never_replaces_a_newer_one(node: Node) -> None:
@@ -132,7 +124,7 @@ async def test_put_after_post_drops_what_was_posted(node: Node) -> None:
     await node.put(b"y", 3, content_type="a/b")
     version = (await node.get()).version
     assert (version.user, version.content_type, version.order) == ({}, "a/b", (at(3), at(3)))
-    await drained(node)
+    await node.drained()
     assert len(node.files()) == 1
 
 
@@ -286,7 +278,7 @@ async def test_concurrent_puts_of_one_object_end_with_the_newest(rig: Rig, node:
     assert all(r.code is Code.NEWER_EXISTS for r in results if isinstance(r, NodeError))
     assert (await node.get()).body == b"9"
     assert rig.rows["obj"].timestamp == at(0.09)
-    await drained(node)
+    await node.drained()
     assert len(node.files()) == 1
 
 
