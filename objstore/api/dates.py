@@ -27,7 +27,7 @@ def parse_http_date(text: str) -> int | None:
         return None
     try:
         datetime(*parsed[:6])
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return timegm((*parsed[:6], 0, 0, 0)) - (parsed[9] or 0)
 

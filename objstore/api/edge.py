@@ -22,6 +22,8 @@ from objstore.runtime.interface import Clock, Rng
 from objstore.runtime.rng import new_txn
 
 WATCH_EVERY_S = 1.0
+CUT_TIMEOUT_S = 0.2
+"""How long the requests that draining cut may take to clean up."""
 UNREAD_BYTES_MAX = 65_536
 """A connection whose client still owes more of an unwanted body is closed after the answer."""
 
@@ -114,7 +116,7 @@ class Edge:
                     if connection.idle:
                         connection.force_close()
             await self._clock.sleep(0.05)
-        await self._server.shutdown(1.0)
+        await self._server.shutdown(CUT_TIMEOUT_S)
 
     async def handle(self, request: Request) -> Outcome:
         """Answer one request. See `connection.Application`."""

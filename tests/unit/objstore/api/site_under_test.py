@@ -165,7 +165,7 @@ class Site:
         if body is not None:
             sent["Content-Length"] = str(len(body))
         sent |= fields or {}
-        path = path if path.startswith("/") else f"/v1/AUTH_test/{path}".rstrip("/")
+        path = path if path.startswith("/") else f"/v1/AUTH_test/{path}" if path else "/v1/AUTH_test"
         return await self.raw(head(method, path, sent) + (body or b""), method)
 
 

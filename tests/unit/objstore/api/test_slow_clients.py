@@ -6,7 +6,7 @@ from site_under_test import Site, head, running_site
 
 from objstore.api.limits import EdgeLimits
 
-SHORT = EdgeLimits(head_timeout_s=0.3, slow_window_s=0.3, slow_bytes_min=10, idle_timeout_s=30)
+SHORT = EdgeLimits(head_timeout_s=0.2, slow_window_s=0.2, slow_bytes_min=10, idle_timeout_s=30)
 
 
 async def watched(site: Site, seconds: float) -> None:
@@ -24,9 +24,9 @@ async def test_a_head_that_does_not_end() -> None:
     async with running_site(SHORT) as site:
         wire = await site.connect()
         wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-")
-        task = asyncio.create_task(watched(site, 1.0))
-        for _ in range(4):
-            await asyncio.sleep(0.1)
+        task = asyncio.create_task(watched(site, 0.6))
+        for _ in range(3):
+            await asyncio.sleep(0.05)
             wire.send(b"a")
         assert (await wire.answer()).status == 408
         assert await wire.closed(2)
@@ -36,10 +36,10 @@ async def test_a_head_that_does_not_end() -> None:
 async def test_an_idle_connection_is_not_slow() -> None:
     async with running_site(SHORT) as site:
         wire = await site.connect()
-        await watched(site, 0.8)
+        await watched(site, 0.4)
         wire.send(head("GET", "/healthcheck"))
         assert (await wire.answer()).status == 200
-        await watched(site, 0.8)
+        await watched(site, 0.4)
         wire.send(head("GET", "/healthcheck"))
         assert (await wire.answer()).status == 200
 
@@ -57,7 +57,7 @@ async def test_a_body_that_stops() -> None:
         await site.call("PUT", "c")
         wire = await site.connect()
         wire.send(head("PUT", "/v1/AUTH_test/c/o", {"X-Auth-Token": site.token(), "Content-Length": "1000"}) + b"some")
-        await watched(site, 1.0)
+        await watched(site, 0.6)
         answer = await wire.answer()
         assert (answer.status, answer["Connection"]) == (408, "close")
         assert "o" not in site.store._containers["AUTH_test"]["c"].objects
@@ -70,10 +70,10 @@ async def test_a_body_of_single_bytes_is_too_slow_and_a_steady_one_is_not() -> N
         request = head("PUT", "/v1/AUTH_test/c/o", {"X-Auth-Token": site.token(), "Content-Length": "200"})
         slow.send(request)
         steady.send(request)
-        task = asyncio.create_task(watched(site, 1.5))
+        task = asyncio.create_task(watched(site, 0.8))
         for number in range(10):
-            await asyncio.sleep(0.1)
-            if number < 4:  # one more, and it meets a closed connection
+            await asyncio.sleep(0.06)
+            if number < 3:  # one more, and it meets a closed connection
                 slow.send(b"a")
             steady.send(b"a" * 20)
         assert (await steady.answer()).status == 201
@@ -87,7 +87,7 @@ async def test_a_reader_that_does_not_read() -> None:
         await site.call("PUT", "c/o", None, b"x" * 30_000_000)
         wire = await site.connect()
         wire.send(head("GET", "/v1/AUTH_test/c/o", {"X-Auth-Token": site.token()}))
-        await watched(site, 1.0)
+        await watched(site, 0.6)
         assert site.store.reads[-1].closed
         healthy = await site.call("GET", "c")
         assert healthy.status == 200
