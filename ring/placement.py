@@ -9,7 +9,7 @@ partition moves in a run, apart from replicas that have lost their device.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ring.fileformat import NO_DEVICE
 from ring.targets import Targets
@@ -18,6 +18,8 @@ from ring.topology import ROOT, Topology
 NOWHERE = -1
 CHAIN_FAILURES_MAX = 16
 """After so many searches in a row without a result, a phase gives up: what is left is not worth its time."""
+CHAIN_TRIES_MAX = 8
+"""How often one search is begun anew without the slots that spoilt it."""
 CHAIN_SLOTS_MAX = 4096
 """How many slots of one device a search looks at."""
 _MASK = (1 << 64) - 1
@@ -281,19 +283,38 @@ class Placement:
         start = self._dice.below(len(slots)) if slots else 0
         return (slots[start:] + slots[:start])[:CHAIN_SLOTS_MAX]
 
-    def _move_by_chain(self, first: Iterable[int], vacated: int = NOWHERE) -> bool:
+    def _move_by_chain(self, first: Sequence[int], vacated: int = NOWHERE) -> bool:
         """Move one of the `first` slots although no device below its quota can take it: its new device passes another slot
         on, and so forth, until one arrives at a device below its quota, or at the device `vacated` by the first slot.
 
-        Takes the shortest such chain, in which each partition is moved at most once. False when there is none.
+        Each partition is moved at most once. False when no such chain is found.
+        """
+        useless: set[int] = set()
+        for _ in range(CHAIN_TRIES_MAX):
+            tried = len(useless)
+            if self._try_chain(first, vacated, useless):
+                return True
+            if len(useless) == tried:
+                return False
+        return False
+
+    def _try_chain(self, first: Sequence[int], vacated: int, useless: set[int]) -> bool:
+        """The shortest chain, each device reached once. A slot that spoils a chain, because another of its partition would have
+        to end it, goes to `useless`: another try without it may reach the same devices by another way.
         """
         came: dict[int, tuple[int, int]] = {}
         waiting = [NOWHERE]
         for source in waiting:
             for slot in first if source == NOWHERE else self._movable_slots(source):
-                if source != NOWHERE and self._in_chain(came, source, slot % self._partition_count):
+                if slot in useless:
                     continue
-                for target in self._takers(slot, came):
+                targets = self._takers(slot, came)
+                earlier = self._in_chain(came, source, slot % self._partition_count)
+                if earlier != NOWHERE:
+                    if any(self._over(target) < 0 or target == vacated for target in targets):
+                        useless.add(earlier)
+                    continue
+                for target in targets:
                     came[target] = (source, slot)
                     if self._over(target) < 0 or target == vacated:
                         self._apply_chain(came, target)
@@ -312,12 +333,13 @@ class Placement:
             if device_id not in known and self._max[path[-1]] and barred.isdisjoint(path)
         ]
 
-    def _in_chain(self, came: dict[int, tuple[int, int]], device_id: int, partition: int) -> bool:
+    def _in_chain(self, came: dict[int, tuple[int, int]], device_id: int, partition: int) -> int:
+        """The slot of the partition that the chain up to this device moves, or NOWHERE."""
         while device_id != NOWHERE:
             device_id, slot = came[device_id]
             if slot % self._partition_count == partition:
-                return True
-        return False
+                return slot
+        return NOWHERE
 
     def _apply_chain(self, came: dict[int, tuple[int, int]], last: int) -> None:
         target = last
