@@ -11,6 +11,10 @@ BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 10.0
 STABLE_AFTER_S = 30.0
 KILL_MARGIN_S = 5.0
+SETTLE_S = 5.0
+"""Between the return of one storage process and the replacement of the next: peers leave one that refused them alone for up to
+4 s, and two that are not spoken to at a time are one too many.
+"""
 
 Kind = Literal["public", "storage"]
 
@@ -69,12 +73,14 @@ class Actions:
 class Plan:
     """All children of one supervisor."""
 
-    def __init__(self, specs: Iterable[Spec]) -> None:
+    def __init__(self, specs: Iterable[Spec], settle_s: float = SETTLE_S) -> None:
+        self._settle_s = settle_s
         self.children = [Child(spec) for spec in specs]
         self.stopping = False
         self.failed: str | None = None
         self.was_ready = False
         self._reload: list[Child] = []
+        self._settled_at = 0.0
         self._reload_again = False
 
     @property
@@ -90,6 +96,7 @@ class Plan:
         """When `due` has something to do, if nothing happens before."""
         times = [child.start_at for child in self.children if self._may_start(child)]
         times += [child.kill_at for child in self.children if child.state is State.STOPPING]
+        times += [self._settled_at] if self._reload and self._all_ready() else []
         return min(times, default=None)
 
     def due(self, now: float) -> Actions:
@@ -107,12 +114,17 @@ class Plan:
             self._advance_stop(actions, now)
         return actions
 
-    def ready(self, child: Child) -> None:
+    def ready(self, child: Child, now: float) -> None:
         """The child says that it serves."""
         if child.state is State.STARTING:
             child.state = State.READY
-        if all(one.state is State.READY for one in self.children):
+        if self._reload and child.spec.kind == "storage":
+            self._settled_at = now + self._settle_s
+        if self._all_ready():
             self.was_ready = True
+
+    def _all_ready(self) -> bool:
+        return all(child.state is State.READY for child in self.children)
 
     def ended(self, child: Child, now: float) -> None:
         """The child's process is gone."""
@@ -188,7 +200,7 @@ class Plan:
             successor = Child(child.spec, start_at=now, generation=child.generation + 1)
             child.successor = successor
             self.children.append(successor)
-        if self._reload and all(child.state is State.READY for child in self.children):
+        if self._reload and self._all_ready() and now >= self._settled_at:
             self._terminate(self._reload[0], actions, now)
         if self._reload_again and not self.reloading:
             self._reload_again = False

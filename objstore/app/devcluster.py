@@ -63,8 +63,10 @@ class DevCluster:
         for number in range(1, self.nodes + 1):
             config = load_config(self.path("conf", f"node{number}.toml"))
             specs.append(Spec(f"node{number}", "storage", self.path("conf", f"node{number}.toml"), ports=config.node.ports))
+        path = self.path("conf", "proxy.toml")
+        drain_timeout_s = load_config(path).proxy.drain_timeout_s
         for slot in range(workers):
-            specs.append(Spec(f"proxy{slot + 1}", "public", self.path("conf", "proxy.toml"), slot, bank=workers))
+            specs.append(Spec(f"proxy{slot + 1}", "public", path, slot, workers, drain_timeout_s=drain_timeout_s))
         return specs
 
 
@@ -221,6 +223,7 @@ run_dir = "../run"
 bind = "{IP}"
 port = {port}
 workers = {workers}
+drain_timeout_s = 6.0
 
 [auth]
 development = true

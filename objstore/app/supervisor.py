@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO
 
-from objstore.app.children import Child, Plan, Spec
+from objstore.app.children import SETTLE_S, Child, Plan, Spec
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 POLL_MAX_S = 1.0
@@ -53,11 +53,12 @@ class Supervisor:
     hup_stops: bool = False
     output: IO[bytes] | None = None
     program: tuple[str, ...] = ("-m", "objstore.app.process")
+    settle_s: float = SETTLE_S
     plan: Plan = field(init=False)
     _running: dict[int, Running] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.plan = Plan(self.specs)
+        self.plan = Plan(self.specs, self.settle_s)
 
     def run(self) -> int:
         """Blocks until all children have ended. Returns the exit code: 0 after a signal, 1 when a child could not start."""
@@ -77,6 +78,8 @@ class Supervisor:
                     else:
                         self._on_control(key.data, selector)
                 self._reap(selector)
+                if self.plan.stopping and self.listener is not None:
+                    self.listener.close()  # else new connections would wait for nobody
         return 1 if self.plan.failed else 0
 
     def _wait_s(self) -> float:
@@ -98,7 +101,7 @@ class Supervisor:
         if not data:
             selector.unregister(running.control)
         elif data.startswith(b"ready"):
-            self.plan.ready(running.child)
+            self.plan.ready(running.child, time.monotonic())
             self.announce("ready", running.child)
 
     def _reap(self, selector: selectors.BaseSelector) -> None:

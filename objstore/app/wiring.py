@@ -223,7 +223,8 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
 
     clock, rng, policies = SystemClock(), SystemRng(), policies_of(config)
     limits = SwiftLimits(**msgspec.structs.asdict(config.limits))
-    edge_limits = EdgeLimits(slow_window_s=config.proxy.client_timeout_s)
+    drain_timeout_s = config.proxy.drain_timeout_s
+    edge_limits = EdgeLimits(slow_window_s=config.proxy.client_timeout_s, drain_grace_s=min(5.0, drain_timeout_s / 6))
     auth = login_of(config, read_secret(config), clock, rng)
     requests = RequestFigures()
     swift: Api = NothingElse()
@@ -245,9 +246,9 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
     async def drain() -> None:
         server.close()
         pages.is_draining = True
-        await edge.drain(config.proxy.drain_timeout_s)
+        await edge.drain(drain_timeout_s)
 
-    graph.on_stop("edge", drain, config.proxy.drain_timeout_s + 2.0)
+    graph.on_stop("edge", drain, drain_timeout_s + 2.0)
 
 
 def _store(graph: Graph, config: Config, name: str, slot: int) -> "tuple[ClusterStore, RpcClient]":

@@ -1,6 +1,6 @@
 """The supervisor's decisions, without processes."""
 
-from objstore.app.children import BACKOFF_MAX_S, BACKOFF_MIN_S, KILL_MARGIN_S, STABLE_AFTER_S, Child, Plan, Spec, State
+from objstore.app.children import BACKOFF_MAX_S, BACKOFF_MIN_S, KILL_MARGIN_S, SETTLE_S, STABLE_AFTER_S, Child, Plan, Spec, State
 
 PROXIES = [Spec(f"proxy{n}", "public", "p.toml", slot=n, bank=2, drain_timeout_s=10) for n in range(2)]
 NODES = [Spec(f"node{n}", "storage", f"n{n}.toml", drain_timeout_s=10) for n in range(2)]
@@ -11,7 +11,7 @@ def started(specs: list[Spec], now: float = 0.0) -> Plan:
     plan = Plan(specs)
     while children := plan.due(now).start:
         for child in children:
-            plan.ready(child)
+            plan.ready(child, now)
     assert plan.was_ready
     return plan
 
@@ -30,9 +30,9 @@ def test_workers_start_once_storage_is_ready() -> None:
     first = plan.due(0.0).start
     assert names(first) == ["node0", "node1"]
     assert plan.next_deadline() is None
-    plan.ready(first[0])
+    plan.ready(first[0], 0.0)
     assert plan.due(0.0).start == []
-    plan.ready(first[1])
+    plan.ready(first[1], 0.0)
     assert names(plan.due(0.0).start) == ["proxy0", "proxy1"]
     assert not plan.was_ready
 
@@ -59,7 +59,7 @@ def test_a_child_that_lived_long_is_restarted_at_once() -> None:
     for now in (1.0, 2.0, 3.0, 4.0):
         plan.ended(child, now)
         plan.due(now + BACKOFF_MAX_S)
-    plan.ready(child)
+    plan.ready(child, 4.0)
     end = 4.0 + BACKOFF_MAX_S + STABLE_AFTER_S
     plan.ended(child, end)
     assert plan.next_deadline() == end + BACKOFF_MIN_S
@@ -68,7 +68,7 @@ def test_a_child_that_lived_long_is_restarted_at_once() -> None:
 def test_a_child_that_cannot_start_ends_everything() -> None:
     plan = Plan(NODES)
     bad, good = plan.due(0.0).start
-    plan.ready(good)
+    plan.ready(good, 0.1)
     plan.ended(bad, 0.5)
     assert plan.failed == "node0 could not start"
     assert names(plan.due(0.5).terminate) == ["node1"]
@@ -117,12 +117,12 @@ def test_reload_starts_workers_before_it_ends_their_predecessors() -> None:
     assert actions.terminate == []
     assert sorted(child.slot for child in plan.children) == [0, 1, 2, 3], "two generations never share a slot"
     new = actions.start
-    plan.ready(new[0])
+    plan.ready(new[0], 1.1)
     actions = plan.due(1.5)
     assert names(actions.terminate) == ["proxy0"]
     assert actions.terminate[0] not in new
     plan.ended(actions.terminate[0], 2.0)
-    plan.ready(new[1])
+    plan.ready(new[1], 1.9)
     last = plan.due(2.0).terminate
     plan.ended(last[0], 2.5)
     assert not plan.reloading
@@ -135,7 +135,7 @@ def test_a_worker_that_dies_while_its_successor_starts_is_not_missed() -> None:
     (new,) = plan.due(1.0).start
     old = next(child for child in plan.children if child is not new)
     plan.ended(old, 1.1)
-    plan.ready(new)
+    plan.ready(new, 1.1)
     plan.due(1.15)
     assert plan.children == [new]
 
@@ -148,13 +148,16 @@ def test_reload_restarts_storage_one_after_another() -> None:
     plan.ended(first, 1.5)
     assert plan.due(1.5).start == [first]
     assert plan.due(1.6).terminate == [], "the next one waits until the first is back"
-    plan.ready(first)
-    (second,) = plan.due(1.7).terminate
+    plan.ready(first, 1.7)
+    assert plan.due(1.8).terminate == [], "its peers must come to trust it again"
+    now = plan.next_deadline()
+    assert now == 1.7 + SETTLE_S
+    (second,) = plan.due(now).terminate
     assert second is not first
-    plan.ended(second, 2.0)
-    assert plan.due(2.0).start == [second]
-    plan.ready(second)
-    assert plan.due(2.1).terminate == []
+    plan.ended(second, now + 1)
+    assert plan.due(now + 1).start == [second]
+    plan.ready(second, now + 2)
+    assert plan.due(now + 60).terminate == []
     assert not plan.reloading
 
 
@@ -166,8 +169,8 @@ def test_a_reload_during_a_reload_follows_it() -> None:
     plan.reload()
     plan.ended(child, 1.5)
     plan.due(1.5)
-    plan.ready(child)
-    assert plan.due(1.6).terminate == [child]
+    plan.ready(child, 1.6)
+    assert plan.due(1.6 + SETTLE_S).terminate == [child]
 
 
 def test_stop_during_a_reload_ends_both_generations() -> None:

@@ -21,7 +21,9 @@ from objstore.app.supervisor import Supervisor
 specs = [Spec(name, kind, config, slot=n, bank=8, drain_timeout_s=0.2) for n, (name, kind, config) in enumerate(SPECS)]
 def announce(event, child):
     print("announce", event, child.spec.name, flush=True)
-sys.exit(Supervisor(specs, announce=announce, on_ready=lambda: print("all ready", flush=True), program=(CHILD,)).run())
+def on_ready():
+    print("all ready", flush=True)
+sys.exit(Supervisor(specs, announce=announce, on_ready=on_ready, program=(CHILD,), settle_s=0.1).run())
 """
 
 
