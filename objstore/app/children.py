@@ -57,6 +57,11 @@ class Child:
     successor: "Child | None" = None
 
     @property
+    def crashed(self) -> bool:
+        """It ended on its own account and waits to be started again."""
+        return self.state is State.WAITING and self.failures > 0
+
+    @property
     def slot(self) -> int:
         return self.spec.slot + (self.generation % 2) * self.spec.bank
 

@@ -34,7 +34,6 @@ def run(data: str, port: int, nodes: int | None, workers: int | None, fresh: boo
                 hup_stops=sys.stdin.isatty(),
                 output=log,
             )
-            running.supervisor = supervisor
             screen.begin(cluster, supervisor.plan.children)
             code = supervisor.run()
             screen.end(code)
@@ -51,11 +50,9 @@ class _Running:
         self.port = port
         self.workers = workers
         self.screen = screen
-        self.supervisor: Supervisor | None = None
 
     def announce(self, event: str, child: Child) -> None:
-        plan = self.supervisor.plan if self.supervisor else None
-        self.screen.event(event, child, stopping=plan is None or plan.stopping)
+        self.screen.event(event, child)
 
     def on_ready(self) -> None:
         """The check runs beside the supervisor, so that Ctrl-C works meanwhile."""

@@ -27,12 +27,12 @@ class RichScreen:
         self._status.start()
         self._console.print(f"[dim]data in {escape(cluster.directory)}[/dim]")
 
-    def event(self, event: str, child: Child, *, stopping: bool) -> None:
+    def event(self, event: str, child: Child) -> None:
         if event == "ready" and self._status is not None:
             self._waiting.discard(child.spec.name)
             waiting = ", ".join(sorted(self._waiting))
             self._status.update(f"waiting for {waiting}" if waiting else "writing a first object")
-        elif event == "ended" and not stopping:
+        elif event == "ended" and child.crashed:
             self.problem(f"{child.spec.name} ended unexpectedly and is started again")
 
     def ready(self, cluster: DevCluster, endpoint: str, workers: int, users: Iterable[User]) -> None:

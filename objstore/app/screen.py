@@ -17,7 +17,7 @@ class Screen(Protocol):
 
     def begin(self, cluster: DevCluster, children: Sequence[Child]) -> None: ...
 
-    def event(self, event: str, child: Child, *, stopping: bool) -> None: ...
+    def event(self, event: str, child: Child) -> None: ...
 
     def ready(self, cluster: DevCluster, endpoint: str, workers: int, users: Iterable[User]) -> None: ...
 
@@ -41,8 +41,8 @@ class PlainScreen:
     def begin(self, cluster: DevCluster, children: Sequence[Child]) -> None:
         print(f"starting {len(children)} processes, data in {cluster.directory}", flush=True)
 
-    def event(self, event: str, child: Child, *, stopping: bool) -> None:
-        if event == "ended" and not stopping:
+    def event(self, event: str, child: Child) -> None:
+        if event == "ended" and child.crashed:
             self.problem(f"{child.spec.name} ended unexpectedly and is started again")
 
     def ready(self, cluster: DevCluster, endpoint: str, workers: int, users: Iterable[User]) -> None:
