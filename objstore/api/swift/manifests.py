@@ -23,9 +23,9 @@ def parse_manifest(body: bytes, segments_max: int) -> tuple[list[Segment], dict[
     if not isinstance(entries, list):
         raise Refusal(400, "Manifest must be a list.\n")
     if not entries:
-        raise Refusal(400, "Number of segments must be >= 1\n")
+        raise Refusal(400, "A manifest needs at least 1 segment.\n")
     if len(entries) > segments_max:
-        raise Refusal(413, f"Number of segments must be <= {segments_max}")
+        raise Refusal(413, f"A manifest may have at most {segments_max} segments.")
     segments: list[Segment] = []
     written: dict[str, str] = {}
     flaws: list[str] = []

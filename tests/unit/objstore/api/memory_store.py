@@ -22,6 +22,7 @@ from objstore.model.errors import (
     RangeNotSatisfiable,
     StoreError,
     TooLarge,
+    Unavailable,
 )
 from objstore.model.manifest import Segment
 from objstore.model.metadata import check_metadata
@@ -53,7 +54,7 @@ class MemoryRead:
         start, end = (0, self.size) if span is None else (span.start, span.end)
         for at in range(start, end, self.piece_bytes):
             if self.fail_after is not None and at - start >= self.fail_after:
-                raise StoreError("a replica broke off")
+                raise Unavailable("a replica broke off")
             yield self.content[at : min(at + self.piece_bytes, end)]
 
     async def close(self) -> None:

@@ -6,7 +6,6 @@ import logging
 import pytest
 from site_under_test import Site, head
 
-from objstore.api.reply import BadField, Reply, head_bytes
 from objstore.model.errors import Unavailable
 
 TOKEN_PATHS = ["c/o", "c", "", "/info", "/healthcheck", "/nowhere", "/v1", "/auth/v1.0"]
@@ -133,8 +132,7 @@ async def test_a_read_that_breaks_off_does_not_look_whole(site: Site) -> None:
         await wire.answer()
     assert all(read.closed for read in site.store.reads)
     site.store.cut_reads_after = 0
-    answer = await site.call("GET", "c/o")
-    assert answer.status == 500 or answer.status == 503
+    assert (await site.call("GET", "c/o")).status == 503, "nothing was sent yet: there is room for an error"
     assert all(read.closed for read in site.store.reads)
 
 
@@ -192,4 +190,3 @@ async def test_no_field_can_break_a_response(site: Site, value: str) -> None:
     table.objects["o"].version.user["a"] = value
     answer = await site.call("GET", "c/o")
     assert answer.status == 500 and "X-Object-Meta-A" not in answer
-    assert BadField.__mro__[1] is ValueError and head_bytes and Reply
