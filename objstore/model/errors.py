@@ -106,7 +106,7 @@ class RangeNotSatisfiable(StoreError):
     def __init__(
         self, size: int, etag: str, timestamp: int, version: Version | None = None, manifest: str = "", parts: int | None = None
     ) -> None:
-        super().__init__()
+        super().__init__("The requested part number is not satisfiable" if parts is not None else "")
         self.size = size
         self.etag = etag
         self.timestamp = timestamp

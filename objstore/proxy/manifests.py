@@ -74,7 +74,7 @@ class Manifests:
             raise ManifestInvalid(problems)
         etag, size = manifest_etag(checked), total_size(checked)
         if new.expected_etag is not None and new.expected_etag.strip('"') != etag:
-            raise ChecksumMismatch("the segments' etags make another one")
+            raise ChecksumMismatch
         document = encode_manifest(checked)
         listed = f"{md5(document, usedforsecurity=False).hexdigest()}; slo_etag={etag}"
         system = {
