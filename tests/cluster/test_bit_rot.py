@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.deployment import Deployment
+from tests.cluster.deployment import Deployment, wait_for
 from tests.cluster.swift import Swift
 
 READS_MAX = 80
@@ -28,11 +28,11 @@ def test_each_replica_in_turn_rots_and_is_the_one_that_is_read(deployment: Deplo
     swift = deployment.swift()
     assert swift.request("PUT", "/rot").status == 201
     body = random.Random(size).randbytes(size)
-    victims = sorted(data_files_of(deployment, swift, "probe", body))
-    for number, victim in enumerate(victims):
+    for number in range(3):
         for ranged in (False, True):
             name = f"object-{number}-{ranged}"
             files = data_files_of(deployment, swift, name, body)
+            victim = sorted(files)[number]
             offset = size // 2
             flip(files[victim], offset)
             # Readers take turns over the primaries, so each of them is the first one before long.
@@ -53,12 +53,17 @@ def test_each_replica_in_turn_rots_and_is_the_one_that_is_read(deployment: Deplo
 
 
 def data_files_of(deployment: Deployment, swift: Swift, name: str, body: bytes) -> dict[str, Path]:
-    """Store one object and return node -> its data file."""
-    before = {name: set((deployment.device(name) / "objects").rglob("*.data")) for name in deployment.names}
+    """Store one object and return node -> its data file, once all three replicas are there."""
+    before = {node: set((deployment.device(node) / "objects").rglob("*.data")) for node in deployment.names}
     assert swift.request("PUT", f"/rot/{name}", body).status == 201
-    found = {}
-    for node in deployment.names:
-        new = set((deployment.device(node) / "objects").rglob("*.data")) - before[node]
-        if new:
-            (found[node],) = new
+    found: dict[str, Path] = {}
+
+    def complete() -> bool:
+        for node in deployment.names:
+            new = set((deployment.device(node) / "objects").rglob("*.data")) - before[node]
+            if new:
+                (found[node],) = new
+        return len(found) == 3
+
+    wait_for(complete, 10, "three replicas are written")
     return found

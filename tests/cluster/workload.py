@@ -112,7 +112,10 @@ class Workload:
             for name in sorted(truth & rows.keys())
             if {rows[name]["hash"]} != self.keys[name].possible
         ]
-        head = swift.request("HEAD", f"/{self.container}").headers
+        answer = swift.request("HEAD", f"/{self.container}")
+        if answer.status != 204:
+            return [*problems, f"HEAD answered {answer.status} {answer.headers.get('x-trans-id')}"]
+        head = answer.headers
         expected = (len(rows), sum(int(str(row["bytes"])) for row in rows.values()))
         found = (int(head["x-container-object-count"]), int(head["x-container-bytes-used"]))
         if found != expected:
