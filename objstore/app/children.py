@@ -1,5 +1,9 @@
 """Which processes should run, and what to do when one of them becomes ready or ends: the decisions of the supervisor, free of
 system calls. Times are monotonic seconds.
+
+A reload replaces a process by a successor that starts beside it. A worker's predecessor ends when the successor is ready; a storage
+process's predecessor ends when the successor has prepared all it can without the devices, which then change hands. Storage
+processes go one after another.
 """
 
 from collections.abc import Iterable
@@ -11,35 +15,37 @@ BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 10.0
 STABLE_AFTER_S = 30.0
 KILL_MARGIN_S = 5.0
-SETTLE_S = 5.0
-"""Between the return of one storage process and the replacement of the next: peers leave one that refused them alone for up to
-4 s, and two that are not spoken to at a time are one too many.
-"""
+SETTLE_S = 1.0
+"""Between the return of one storage process and the replacement of the next: peers connect again meanwhile."""
 
 Kind = Literal["public", "storage"]
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One process to keep running. `slot` tells siblings apart; `bank` is added to it on every second reload, so that a new
-    worker and the old one it replaces, which run side by side for a while, never share a slot (timestamps depend on it).
+    """One process to keep running. `listen`: the addresses it serves, whose sockets the supervisor holds.
+
+    `slot` tells workers apart; `bank` is added to it on every second reload, so that a new worker and the old one, which run side
+    by side for a while, never share a slot (timestamps depend on it).
     """
 
     name: str
     kind: Kind
     config: str
+    listen: tuple[Address, ...] = ()
     slot: int = 0
     bank: int = 0
-    ports: tuple[int, ...] = ()
     drain_timeout_s: float = 30.0
 
 
 class State(Enum):
     STARTING = "starting"
+    PREPARED = "prepared"
     READY = "ready"
     STOPPING = "stopping"
     WAITING = "waiting"
-    """It ended and is started again at `start_at`."""
+    """It is to be started at `start_at`."""
     GONE = "gone"
 
 
@@ -79,13 +85,13 @@ class Plan:
     """All children of one supervisor."""
 
     def __init__(self, specs: Iterable[Spec], settle_s: float = SETTLE_S) -> None:
-        self._settle_s = settle_s
         self.children = [Child(spec) for spec in specs]
         self.stopping = False
         self.failed: str | None = None
         self.was_ready = False
-        self._reload: list[Child] = []
+        self._settle_s = settle_s
         self._settled_at = 0.0
+        self._to_replace: list[Child] = []
         self._reload_again = False
 
     @property
@@ -95,58 +101,53 @@ class Plan:
     @property
     def reloading(self) -> bool:
         """Whether a reload is under way: children wait for their turn, are being replaced, or have not ended yet."""
-        return bool(self._reload) or any(child.successor or child.state is State.STOPPING for child in self.children)
+        return bool(self._to_replace) or any(child.successor or child.state is State.STOPPING for child in self.children)
 
     def next_deadline(self) -> float | None:
         """When `due` has something to do, if nothing happens before."""
         times = [child.start_at for child in self.children if self._may_start(child)]
         times += [child.kill_at for child in self.children if child.state is State.STOPPING]
-        times += [self._settled_at] if self._reload and self._all_ready() else []
+        times += [self._settled_at] if self._to_replace and self._all_ready() else []
         return min(times, default=None)
 
     def due(self, now: float) -> Actions:
         """What is to be done at this moment. Call after every event, and at `next_deadline`."""
         actions = Actions()
-        self._advance_reload(actions, now)
-        for child in list(self.children):
+        if self.stopping:
+            self._advance_stop(actions, now)
+        else:
+            self._advance_reload(actions, now)
+        for child in self.children:
             if self._may_start(child) and child.start_at <= now:
                 child.state, child.started_at = State.STARTING, now
                 actions.start.append(child)
             elif child.state is State.STOPPING and child.kill_at <= now:
                 child.kill_at = now + KILL_MARGIN_S
                 actions.kill.append(child)
-        if self.stopping:
-            self._advance_stop(actions, now)
         return actions
+
+    def prepared(self, child: Child) -> None:
+        """The child has done what it can beside its predecessor."""
+        if child.state is State.STARTING:
+            child.state = State.PREPARED
 
     def ready(self, child: Child, now: float) -> None:
         """The child says that it serves."""
-        if child.state is State.STARTING:
+        if child.state in (State.STARTING, State.PREPARED):
             child.state = State.READY
-        if self._reload and child.spec.kind == "storage":
+        if child.spec.kind == "storage":
             self._settled_at = now + self._settle_s
         if self._all_ready():
             self.was_ready = True
 
-    def _all_ready(self) -> bool:
-        return all(child.state is State.READY for child in self.children)
-
     def ended(self, child: Child, now: float) -> None:
         """The child's process is gone."""
-        if child.state is State.STOPPING and child.successor is None and child not in self._reload:
-            child.state = State.GONE
-            self.children.remove(child)
-            return
         if not self.was_ready and not self.stopping:
             self.failed = f"{child.spec.name} could not start"
             self.stop()
-        if self.stopping:
+        if self.stopping or child.state is State.STOPPING or child.successor is not None:
             child.state = State.GONE
             self.children.remove(child)
-            return
-        if child.state is State.STOPPING:  # a storage process on its reload turn: at once again
-            self._reload.remove(child)
-            child.failures, child.start_at, child.state = 0, now, State.WAITING
             return
         stable = child.state is State.READY and now - child.started_at >= STABLE_AFTER_S
         child.failures = 1 if stable else child.failures + 1
@@ -154,13 +155,13 @@ class Plan:
         child.state = State.WAITING
 
     def reload(self) -> None:
-        """Replace every process: public ones start their successor first, storage ones restart one after another."""
+        """Replace every process."""
         if self.stopping:
             return
         if self.reloading:
             self._reload_again = True
             return
-        self._reload = sorted(self.children, key=lambda child: child.spec.kind == "storage")
+        self._to_replace = sorted(self.children, key=lambda child: child.spec.kind == "storage")
 
     def stop(self) -> None:
         """End everything: first those that answer clients, then those that hold data. Called again: do not wait any longer."""
@@ -168,11 +169,11 @@ class Plan:
             for child in self.children:
                 child.kill_at = 0.0
         self.stopping = True
-        self._reload.clear()
-        for child in [child for child in self.children if child.state is State.WAITING]:
-            self.children.remove(child)
-        for child in self.children:
-            child.successor = None
+        self._to_replace.clear()
+        self.children = [child for child in self.children if child.state is not State.WAITING]
+
+    def _all_ready(self) -> bool:
+        return all(child.state is State.READY for child in self.children)
 
     def _may_start(self, child: Child) -> bool:
         """Waiting, and its turn: at first, workers start when the storage processes beside them are ready, so that a public
@@ -191,25 +192,22 @@ class Plan:
                 self._terminate(child, actions, now)
 
     def _advance_reload(self, actions: Actions, now: float) -> None:
-        if self.stopping:
-            return
         for child in list(self.children):
-            if child.successor is not None and child.successor.state is State.READY:
-                child.successor = None
-                if child.state is State.WAITING:
-                    self.children.remove(child)
-                else:
-                    self._terminate(child, actions, now)
-        for child in [child for child in self._reload if child.spec.kind == "public"]:
-            self._reload.remove(child)
-            successor = Child(child.spec, start_at=now, generation=child.generation + 1)
-            child.successor = successor
-            self.children.append(successor)
-        if self._reload and self._all_ready() and now >= self._settled_at:
-            self._terminate(self._reload[0], actions, now)
+            if child.successor is None or child.state is State.STOPPING:
+                continue
+            if child.successor.state is State.READY or (child.spec.kind == "storage" and child.successor.state is State.PREPARED):
+                self._terminate(child, actions, now)
+        while self._to_replace and self._may_replace(self._to_replace[0], now):
+            child = self._to_replace.pop(0)
+            if child in self.children:
+                child.successor = Child(child.spec, start_at=now, generation=child.generation + 1)
+                self.children.append(child.successor)
         if self._reload_again and not self.reloading:
             self._reload_again = False
             self.reload()
+
+    def _may_replace(self, child: Child, now: float) -> bool:
+        return child.spec.kind == "public" or (self._all_ready() and now >= self._settled_at)
 
     def _terminate(self, child: Child, actions: Actions, now: float) -> None:
         child.state = State.STOPPING

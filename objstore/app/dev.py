@@ -10,7 +10,7 @@ from objstore.app.config import DEVELOPMENT_USERS
 from objstore.app.devcluster import IP, LOG_BYTES_MAX, DevCluster, prepare
 from objstore.app.failure import Failure
 from objstore.app.screen import Screen, screen_for
-from objstore.app.supervisor import Supervisor, bind_public
+from objstore.app.supervisor import Supervisor, listen_on
 
 CHECK_TIMEOUT_S = 10.0
 CHECK_USER = "admin:admin"
@@ -20,7 +20,7 @@ CHECK_ACCOUNT = "AUTH_.dev"
 def run(data: str, port: int, nodes: int | None, workers: int | None, fresh: bool) -> int:
     """Run until a signal. Returns the exit code. Raises Failure, ConfigError, OSError before anything runs."""
     workers = workers or max(1, (os.cpu_count() or 1) // 2)
-    with bind_public(IP, port) as listener:
+    with listen_on(IP, port) as listener:
         cluster = prepare(data, nodes, port, workers, fresh)
         screen = screen_for(sys.stdout)
         _rotate(cluster.log_path)
@@ -28,12 +28,13 @@ def run(data: str, port: int, nodes: int | None, workers: int | None, fresh: boo
             running = _Running(cluster, port, workers, screen)
             supervisor = Supervisor(
                 cluster.specs(workers),
-                listener,
+                {(IP, port): listener},
                 announce=running.announce,
                 on_ready=running.on_ready,
                 hup_stops=sys.stdin.isatty(),
                 output=log,
             )
+            supervisor.open_listeners()
             screen.begin(cluster, supervisor.plan.children)
             code = supervisor.run()
             screen.end(code)
@@ -68,7 +69,7 @@ class _Running:
 
 
 def check_write(port: int) -> None:
-    """Health check, log in, write, read back. Raises OSError, HTTPException, or Failure with the answer that was wrong."""
+    """Health check, log in, write, read back, delete. Raises OSError, HTTPException, or Failure with the answer that was wrong."""
     connection = http.client.HTTPConnection(IP, port, timeout=CHECK_TIMEOUT_S)
     try:
         _ask(connection, "GET", "/healthcheck")
@@ -79,6 +80,7 @@ def check_write(port: int) -> None:
         _ask(connection, "PUT", f"/v1/{CHECK_ACCOUNT}/ready/check", token, content)
         if _ask(connection, "GET", f"/v1/{CHECK_ACCOUNT}/ready/check", token)[1] != content:
             raise Failure("what was read is not what was written")
+        _ask(connection, "DELETE", f"/v1/{CHECK_ACCOUNT}/ready/check", token)
     finally:
         connection.close()
 

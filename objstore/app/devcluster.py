@@ -61,12 +61,14 @@ class DevCluster:
         """The processes: one per storage node, and the proxy's workers."""
         specs = []
         for number in range(1, self.nodes + 1):
-            config = load_config(self.path("conf", f"node{number}.toml"))
-            specs.append(Spec(f"node{number}", "storage", self.path("conf", f"node{number}.toml"), ports=config.node.ports))
+            path = self.path("conf", f"node{number}.toml")
+            node = load_config(path).node
+            specs.append(Spec(node.name, "storage", path, tuple((node.ip, port) for port in node.ports)))
         path = self.path("conf", "proxy.toml")
-        drain_timeout_s = load_config(path).proxy.drain_timeout_s
+        proxy = load_config(path).proxy
+        listen = ((proxy.bind, proxy.port),)
         for slot in range(workers):
-            specs.append(Spec(f"proxy{slot + 1}", "public", path, slot, workers, drain_timeout_s=drain_timeout_s))
+            specs.append(Spec(f"proxy{slot + 1}", "public", path, listen, slot, workers, proxy.drain_timeout_s))
         return specs
 
 

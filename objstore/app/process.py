@@ -14,14 +14,20 @@ import socket
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from objstore.app.config import Config
 from objstore.app.configfile import ConfigError, load_config
+from objstore.app.failure import Failure
 from objstore.app.logging import start_logging
 
+if TYPE_CHECKING:
+    from objstore.app.wiring import Graph
+
 END_MARGIN_S = 3.0
+TAKEOVER_TIMEOUT_S = 60.0
 log = logging.getLogger("objstore.process")
 
 
@@ -39,6 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         for line in error.problems:
             print(f"{options.name}: {line}", file=sys.stderr)
         return 1
+    except Failure as error:
+        for line in error.lines:
+            print(f"{options.name}: {line}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"{options.name}: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -46,26 +56,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(config: Config, options: argparse.Namespace, control: socket.socket) -> None:
-    from objstore.app import wiring
-
-    loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    if options.kind == "public":
-        listener = socket.socket(fileno=options.listen_fd)
-        graph = await wiring.start_public(config, options.name, options.slot, listener)
-    else:
-        ports = [int(port) for port in options.ports.split(",")]
-        graph = await wiring.start_storage(config, options.name, ports)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    starting = asyncio.create_task(_start(config, options, control))
+    ending = asyncio.create_task(ended.wait())
+    await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return
+    graph = starting.result()
     try:
         gc.collect()
         gc.freeze()
         control.sendall(b"ready\n")
         log.info("ready", extra={"pid": os.getpid()})
-        await ended.wait()
+        await ending
         log.info("ending")
     finally:
         await graph.stop()
+
+
+async def _start(config: Config, options: argparse.Namespace, control: socket.socket) -> "Graph":
+    from objstore.app import wiring
+
+    listeners = [socket.socket(fileno=int(fd)) for fd in options.listen_fds.split(",") if fd]
+    if options.kind == "public":
+        return await wiring.start_public(config, options.name, options.slot, listeners[0])
+    wait_s = TAKEOVER_TIMEOUT_S if options.takeover else 0.0
+    return await wiring.start_storage(config, options.name, listeners, lambda: control.sendall(b"prepared\n"), wait_s)
 
 
 def _end_with_supervisor(control: socket.socket, end_within_s: float) -> None:
@@ -92,8 +111,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True)
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--control-fd", type=int, required=True)
-    parser.add_argument("--listen-fd", type=int, default=-1)
-    parser.add_argument("--ports", default="")
+    parser.add_argument("--listen-fds", default="")
+    parser.add_argument("--takeover", action="store_true", help="a predecessor still has the devices: wait for them")
     return parser.parse_args(arguments)
 
 

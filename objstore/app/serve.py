@@ -8,7 +8,7 @@ from objstore.app.config import Config
 from objstore.app.configfile import ConfigError, load_config, read_secret
 from objstore.app.identity import cluster_fingerprint
 from objstore.app.rings import groups_of, load_rings
-from objstore.app.supervisor import Supervisor, bind_public
+from objstore.app.supervisor import Supervisor
 from objstore.runtime.device import DeviceRefused, open_device
 
 
@@ -19,10 +19,9 @@ def run(config_path: str) -> int:
     specs = plan(config, path)
     os.makedirs(config.node.state_dir, mode=0o700, exist_ok=True)
     os.makedirs(config.node.run_dir, mode=0o700, exist_ok=True)
-    if not config.is_public:
-        return Supervisor(specs).run()
-    with bind_public(config.proxy.bind, config.proxy.port) as listener:
-        return Supervisor(specs, listener).run()
+    supervisor = Supervisor(specs)
+    supervisor.open_listeners()
+    return supervisor.run()
 
 
 def plan(config: Config, path: str) -> list[Spec]:
@@ -36,13 +35,15 @@ def plan(config: Config, path: str) -> list[Spec]:
         if not groups:
             raise ConfigError([f"{path}: no ring has a device at {_address(config)}: check node.ip and node.ports, or add devices"])
         check_devices(config, [device for group in groups for device in group.devices])
-        for number, group in enumerate(groups):
+        for group in groups:
             label = name if len(groups) == 1 else f"{name}-{group.ports[0]}"
-            specs.append(Spec(label, "storage", path, number, ports=group.ports, drain_timeout_s=drain_s))
+            listen = tuple((config.node.ip, port) for port in group.ports)
+            specs.append(Spec(label, "storage", path, listen, drain_timeout_s=drain_s))
     if config.is_public:
         workers = worker_count(config)
         for slot in range(workers):
-            specs.append(Spec(f"{name}-worker{slot + 1}", "public", path, slot, bank=workers, drain_timeout_s=drain_s))
+            listen = ((config.proxy.bind, config.proxy.port),)
+            specs.append(Spec(f"{name}-worker{slot + 1}", "public", path, listen, slot, workers, drain_s))
     return specs
 
 

@@ -12,7 +12,7 @@ from objstore.object.pending import PendingLog
 from objstore.object.server import ObjectServer
 from objstore.rpc.counters import RpcCounters
 from objstore.runtime import committer
-from objstore.runtime.device import Device, DeviceRefused, open_device
+from objstore.runtime.device import Device, DeviceInUse, DeviceRefused, open_device
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.interface import Clock, CrashPoints
 from objstore.runtime.knobs import Knobs
@@ -21,6 +21,7 @@ from objstore.tables import device as tabledevice
 from objstore.tables.device import TableDevice
 
 CRASH_POINTS = (*committer.CRASH_POINTS, *crashes.CRASH_POINTS, *tabledevice.CRASH_POINTS)
+TAKEOVER_POLL_S = 0.01
 log = logging.getLogger("objstore.device")
 
 
@@ -36,6 +37,11 @@ class OpenedDevice:
     log: PendingLog | None = None
     tables: TableDevice | None = None
 
+    def refuse(self, reason: str) -> None:
+        """It is not used, and everybody may know why."""
+        self.refused = reason
+        log.error("device refused", extra={"device": self.name, "reason": reason})
+
     def state(self) -> str:
         """ "ok", or why it is refused."""
         return self.refused or (self.disk.failed if self.disk is not None else None) or "ok"
@@ -50,28 +56,53 @@ class OpenedDevice:
             self.device.close()
 
 
-async def open_devices(
-    root: str, names: list[str], fingerprint: str, clock: Clock, points: CrashPoints, knobs: Knobs
-) -> list[OpenedDevice]:
-    """Open each of `names` below `root`; one that cannot be used is refused, and the others serve."""
-    return [await asyncio.to_thread(_open, os.path.join(root, name), name, fingerprint, clock, points, knobs) for name in names]
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How devices are opened: below which directory, of which cluster, and how long to wait for a process that still has one."""
+
+    root: str
+    fingerprint: str
+    takeover_s: float = 0.0
 
 
-def _open(path: str, name: str, fingerprint: str, clock: Clock, points: CrashPoints, knobs: Knobs) -> OpenedDevice:
-    opened = OpenedDevice(name, path)
-    try:
-        opened.device = open_device(path, fingerprint, name)
-        opened.log = PendingLog(opened.device.fs, points=points)
-    except (DeviceRefused, OSError) as error:
-        opened.refused = str(error)
-        log.error("device refused", extra={"device": name, "reason": opened.refused})
-        if opened.device is not None:
-            opened.device.close()
-            opened.device = None
-        return opened
-    opened.disk = RealDisk(name, opened.device.fs, log_sink=opened.log, knobs=knobs, crash=points)
-    opened.tables = TableDevice(name, path, opened.disk, clock, crash=points)
+async def open_devices(opening: Opening, names: list[str], clock: Clock, points: CrashPoints, knobs: Knobs) -> list[OpenedDevice]:
+    """Open each of `names`; one that cannot be used is refused, and the others serve."""
+    deadline = clock.monotonic() + opening.takeover_s
+    opened = []
+    for name in names:
+        device = OpenedDevice(name, os.path.join(opening.root, name))
+        while not _lock(device, opening.fingerprint, final=clock.monotonic() >= deadline):
+            await clock.sleep(TAKEOVER_POLL_S)
+        if device.device is not None:
+            await asyncio.to_thread(_open, device, clock, points, knobs)
+        opened.append(device)
     return opened
+
+
+def _lock(opened: OpenedDevice, fingerprint: str, *, final: bool) -> bool:
+    """False when another process has the device and this attempt is not the final one."""
+    try:
+        opened.device = open_device(opened.path, fingerprint, opened.name)
+    except DeviceInUse as error:
+        if not final:
+            return False
+        opened.refuse(str(error))
+    except DeviceRefused as error:
+        opened.refuse(str(error))
+    return True
+
+
+def _open(opened: OpenedDevice, clock: Clock, points: CrashPoints, knobs: Knobs) -> None:
+    assert opened.device is not None
+    try:
+        opened.log = PendingLog(opened.device.fs, points=points)
+    except OSError as error:
+        opened.refuse(f"{opened.path}: pending log: {error.strerror}")
+        opened.device.close()
+        opened.device = None
+        return
+    opened.disk = RealDisk(opened.name, opened.device.fs, log_sink=opened.log, knobs=knobs, crash=points)
+    opened.tables = TableDevice(opened.name, opened.path, opened.disk, clock, crash=points)
 
 
 def storage_families(

@@ -1,14 +1,14 @@
 """The supervisor: keeps a set of processes running.
 
-It stays lean (no event loop library, nothing of the store), holds the public listening socket, and passes signals on. Each child
-is connected to it by a socket pair: the child says `ready` on it, and takes its closing as the order to end, so that nothing
-survives a supervisor that was killed.
+It stays lean (no event loop library, nothing of the store), holds the listening sockets, so that no connection is refused while a
+process is replaced, and passes signals on. Each child is connected to it by a socket pair: the child says `prepared` and `ready`
+on it, and takes its closing as the order to end, so that nothing survives a supervisor that was killed.
 
-SIGTERM, SIGINT: clients' requests under way are finished (bounded), then all ends. SIGHUP: every process is replaced, workers
-without losing a connection, storage processes one after another.
+SIGTERM, SIGINT: requests under way are finished (bounded), then all ends. SIGHUP: every process is replaced by a new one.
 """
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -16,11 +16,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from objstore.app.children import SETTLE_S, Child, Plan, Spec
+from objstore.app.children import SETTLE_S, Address, Child, Plan, Spec
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 POLL_MAX_S = 1.0
@@ -36,18 +36,19 @@ class Running:
     child: Child
     process: "subprocess.Popen[bytes]"
     control: socket.socket
+    said: bytes = b""
 
 
 @dataclass(slots=True)
 class Supervisor:
     """Runs `specs` until a signal ends it.
 
-    `listener`: the bound public socket, inherited by public children. `hup_stops`: take SIGHUP as the end of the terminal.
-    `output`: where the children's log lines go, by default this process's standard output. `program`: what a child runs.
+    `listeners`: sockets that listen already; `open_listeners` adds what is missing. `hup_stops`: take SIGHUP as the end of the
+    terminal. `output`: where the children's log lines go, by default this process's standard output. `program`: what a child runs.
     """
 
-    specs: Iterable[Spec]
-    listener: socket.socket | None = None
+    specs: Sequence[Spec]
+    listeners: dict[Address, socket.socket] = field(default_factory=dict)
     announce: Announce = lambda _event, _child: None
     on_ready: Callable[[], None] = lambda: None
     hup_stops: bool = False
@@ -59,6 +60,17 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self.plan = Plan(self.specs, self.settle_s)
+
+    def open_listeners(self) -> None:
+        """Listen on every address of the specs. Raises OSError with one plain line."""
+        for address in [address for spec in self.specs for address in spec.listen]:
+            if address not in self.listeners:
+                self.listeners[address] = listen_on(*address)
+
+    def close_listeners(self) -> None:
+        """New connections are refused once no child has the sockets either."""
+        for listener in self.listeners.values():
+            listener.close()
 
     def run(self) -> int:
         """Blocks until all children have ended. Returns the exit code: 0 after a signal, 1 when a child could not start."""
@@ -78,8 +90,8 @@ class Supervisor:
                     else:
                         self._on_control(key.data, selector)
                 self._reap(selector)
-                if self.plan.stopping and self.listener is not None:
-                    self.listener.close()  # else new connections would wait for nobody
+                if self.plan.stopping:
+                    self.close_listeners()  # else new connections would wait for nobody
         return 1 if self.plan.failed else 0
 
     def _wait_s(self) -> float:
@@ -100,9 +112,14 @@ class Supervisor:
             data = b""
         if not data:
             selector.unregister(running.control)
-        elif data.startswith(b"ready"):
-            self.plan.ready(running.child, time.monotonic())
-            self.announce("ready", running.child)
+        running.said += data
+        while b"\n" in running.said:
+            word, _, running.said = running.said.partition(b"\n")
+            if word == b"prepared":
+                self.plan.prepared(running.child)
+            elif word == b"ready":
+                self.plan.ready(running.child, time.monotonic())
+                self.announce("ready", running.child)
 
     def _reap(self, selector: selectors.BaseSelector) -> None:
         for pid, running in list(self._running.items()):
@@ -131,12 +148,11 @@ class Supervisor:
         spec = child.spec
         command = [sys.executable, "-P", *self.program, spec.kind, "--config", spec.config, "--name", spec.name]
         command += ["--slot", str(child.slot), "--control-fd", str(theirs.fileno())]
-        if spec.ports:
-            command += ["--ports", ",".join(map(str, spec.ports))]
-        fds = [theirs.fileno()]
-        if spec.kind == "public" and self.listener is not None:
-            command += ["--listen-fd", str(self.listener.fileno())]
-            fds.append(self.listener.fileno())
+        listeners = [self.listeners[address].fileno() for address in spec.listen if address in self.listeners]
+        command += ["--listen-fds", ",".join(map(str, listeners))]
+        if child.generation:
+            command += ["--takeover"]
+        fds = [theirs.fileno(), *listeners]
         with theirs:
             # A process group of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
@@ -150,8 +166,8 @@ class Supervisor:
         return Running(child, process, ours)
 
 
-def bind_public(host: str, port: int, backlog: int = 1024) -> socket.socket:
-    """The public listening socket. Raises OSError with one plain line."""
+def listen_on(host: str, port: int, backlog: int = 1024) -> socket.socket:
+    """A listening socket. Raises OSError with one plain line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -160,7 +176,7 @@ def bind_public(host: str, port: int, backlog: int = 1024) -> socket.socket:
         listener.listen(backlog)
     except OSError as error:
         listener.close()
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise OSError(
                 error.errno, f"port {port} of {host} is in use: stop what listens there, or choose another port"
             ) from None

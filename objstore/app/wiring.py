@@ -85,15 +85,20 @@ def _report(what: str, task: "asyncio.Future[Any]") -> None:
         log.error("ended unexpectedly", extra={"what": what}, exc_info=task.exception())
 
 
-async def start_storage(config: Config, name: str, ports: list[int]) -> Graph:
-    """Everything of one storage process. Raises ConfigError, OSError (port in use)."""
+async def start_storage(
+    config: Config, name: str, listeners: list[socket.socket], prepared: Callable[[], None], takeover_s: float
+) -> Graph:
+    """Everything of one storage process. `prepared` is called when only the devices are missing; those that another process
+    still owns are waited for, `takeover_s` at most. Raises ConfigError.
+    """
     graph = Graph()
     try:
-        storage = await _storage(graph, config, name, ports)
+        addresses = [Address(*listener.getsockname()[:2]) for listener in listeners]
+        storage = await _storage(graph, config, name, addresses, prepared, takeover_s)
         if "daemons" in config.node.roles:
             for loop in storage.loops:
                 graph.run(loop.worker.name, loop.run())
-        await _listen(graph, config, name, ports, storage)
+        await _listen(graph, config, name, listeners, storage)
     except BaseException:
         await graph.stop()
         raise
@@ -104,7 +109,7 @@ async def storage_pass(config: Config, name: str, ports: list[int], daemon: str)
     """One pass of one daemon on the devices of a node that is down. Raises NodeError, Failure when a device is in use."""
     graph = Graph()
     try:
-        storage = await _storage(graph, config, name, ports)
+        storage = await _storage(graph, config, name, [Address(config.node.ip, port) for port in ports])
         refused = [opened.refused for opened in storage.devices if opened.refused]
         if refused:
             raise Failure(*refused)
@@ -150,9 +155,16 @@ class _Storage:
     loops: list[WorkerLoop]
 
 
-async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) -> _Storage:
+async def _storage(
+    graph: Graph,
+    config: Config,
+    name: str,
+    addresses: list[Address],
+    prepared: Callable[[], None] = lambda: None,
+    takeover_s: float = 0.0,
+) -> _Storage:
     from objstore.account.server import AccountServer
-    from objstore.app.storage import CRASH_POINTS, open_devices
+    from objstore.app.storage import CRASH_POINTS, Opening, open_devices
     from objstore.container.server import ContainerServer
     from objstore.object.server import ObjectServer
     from objstore.rpc.local import LocalFirst
@@ -160,8 +172,11 @@ async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) ->
     clock, rng, knobs = SystemClock(), SystemRng(), Knobs(reader_threads=config.storage.threads_per_device)
     fingerprint, rings = cluster_fingerprint(config), load_rings(config)
     points = crash_points_from(os.environ, CRASH_POINTS)
-    names = sorted({device for group in groups_of(rings.devices(), config.node.ip, ports) for device in group.devices})
-    devices = await open_devices(config.node.devices_root, names, fingerprint.hex(), clock, points, knobs)
+    groups = groups_of(rings.devices(), config.node.ip, [address.port for address in addresses])
+    names = sorted({device for group in groups for device in group.devices})
+    prepared()
+    opening = Opening(config.node.devices_root, fingerprint.hex(), takeover_s)
+    devices = await open_devices(opening, names, clock, points, knobs)
     for opened in devices:
         graph.on_stop(f"device {opened.name}", opened.close)
     disks = {opened.name: opened.disk for opened in devices if opened.disk is not None}
@@ -170,7 +185,7 @@ async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) ->
 
     dispatcher = Dispatcher()
     client = _client(graph, config, name, clock, rng, knobs, dispatcher)
-    caller = LocalFirst({Address(config.node.ip, port) for port in ports}, dispatcher, client, clock)
+    caller = LocalFirst(set(addresses), dispatcher, client, clock)
     objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=config.storage.index_timeout_s)
     servers: dict[str, _Server] = {
         "account": AccountServer(tables, clock),
@@ -190,7 +205,7 @@ async def _storage(graph: Graph, config: Config, name: str, ports: list[int]) ->
     return _Storage(devices, dispatcher, client, objects, loops)
 
 
-async def _listen(graph: Graph, config: Config, name: str, ports: list[int], storage: _Storage) -> None:
+async def _listen(graph: Graph, config: Config, name: str, listeners: list[socket.socket], storage: _Storage) -> None:
     from objstore.app.storage import storage_families
     from objstore.rpc.server import RpcServer
 
@@ -199,11 +214,8 @@ async def _listen(graph: Graph, config: Config, name: str, ports: list[int], sto
     rpcs = {"server": rpc.counters, "client": storage.client.counters}
     await _metrics(graph, config, name, [lambda: storage_families(storage.devices, storage.objects, storage.loops, rpcs)])
     graph.on_stop("rpc server", lambda: rpc.stop(min(STOP_STEP_TIMEOUT_S - 1, config.proxy.drain_timeout_s)))
-    for port in ports:
-        try:
-            await rpc.start(config.node.ip, port)
-        except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {config.node.ip} port {port}: {os.strerror(error.errno or 0)}") from None
+    for listener in listeners:
+        await rpc.adopt(listener)
 
 
 def _interval_s(config: Config, worker: Worker) -> float:

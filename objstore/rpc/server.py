@@ -12,6 +12,7 @@ from objstore.rpc.interface import Dispatcher
 from objstore.rpc.link import Conversation, Link
 from objstore.runtime.interface import Clock, Rng
 from objstore.runtime.knobs import Knobs
+from objstore.runtime.net import Listener
 
 logger = logging.getLogger("objstore.rpc")
 BACKLOG = 1024
@@ -49,6 +50,11 @@ class RpcServer:
         """Listen; may be called for several addresses. Raises OSError (address in use, not ours)."""
         loop = asyncio.get_running_loop()
         self._listeners.append(await loop.create_server(self._accept, ip, port, backlog=BACKLOG))
+
+    async def adopt(self, listener: Listener) -> None:
+        """Serve on a socket that listens already; closing ours does not close its other holders'."""
+        loop = asyncio.get_running_loop()
+        self._listeners.append(await loop.create_server(self._accept, sock=listener, backlog=BACKLOG))
 
     @property
     def ports(self) -> list[int]:

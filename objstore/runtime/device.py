@@ -21,6 +21,10 @@ class DeviceRefused(Exception):
     """The device must not be used; one plain line says why, and what to do."""
 
 
+class DeviceInUse(DeviceRefused):
+    """Another process owns it; it may be about to end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What `identity.json` says. `cluster` is the cluster's fingerprint in hex."""
@@ -151,7 +155,7 @@ def _lock(path: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise DeviceRefused(f"{path}: in use by another process") from None
+        raise DeviceInUse(f"{path}: in use by another process") from None
     except OSError as error:
         os.close(fd)
         raise DeviceRefused(f"{path}: cannot lock: {error.strerror}") from error

@@ -4,6 +4,8 @@ import asyncio
 import socket
 
 PEER_SILENCE_MAX_S = 10
+Listener = socket.socket
+"""A listening socket that somebody else opened, such as the supervisor."""
 
 
 def tune(transport: asyncio.BaseTransport) -> None:

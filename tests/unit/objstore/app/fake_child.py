@@ -4,6 +4,7 @@ It prints a line per event. The config argument chooses how it behaves: "good", 
 """
 
 import argparse
+import fcntl
 import os
 import signal
 import socket
@@ -19,8 +20,9 @@ def say(*words: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind")
-    for name in ("config", "name", "slot", "control-fd", "listen-fd", "ports"):
-        parser.add_argument(f"--{name}", default="-1")
+    for name in ("config", "name", "slot", "control-fd", "listen-fds"):
+        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--takeover", action="store_true")
     options = parser.parse_args()
     if options.config == "failing":
         sys.exit("cannot start")
@@ -35,10 +37,18 @@ def main() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     say("started", options.name, os.getpid(), options.slot)
-    control.sendall(b"ready\n")
+    control.sendall(b"prepared\n")
+    with open(f"{options.name}.lock", "w") as device:
+        if options.kind == "storage":
+            fcntl.flock(device, fcntl.LOCK_EX)  # a successor waits here for its predecessor, as for a device
+        control.sendall(b"ready\n")
+        serve(options.name, ended)
+
+
+def serve(name: str, ended: threading.Event) -> None:
     while not ended.is_set():
         time.sleep(0.02)
-    say("ended", options.name)
+    say("ended", name)
 
 
 if __name__ == "__main__":

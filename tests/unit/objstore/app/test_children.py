@@ -140,37 +140,55 @@ def test_a_worker_that_dies_while_its_successor_starts_is_not_missed() -> None:
     assert plan.children == [new]
 
 
-def test_reload_restarts_storage_one_after_another() -> None:
+def test_a_successor_that_fails_leaves_its_predecessor_alone() -> None:
+    plan = started(NODES[:1])
+    old = plan.children[0]
+    plan.reload()
+    (new,) = plan.due(1.0).start
+    plan.ended(new, 1.5)
+    assert plan.due(1.5).terminate == []
+    assert old.state is State.READY
+    retry = plan.next_deadline()
+    assert retry is not None
+    assert plan.due(retry).start == [new]
+
+
+def test_storage_is_replaced_one_after_another() -> None:
     plan = started(NODES)
     plan.reload()
-    (first,) = plan.due(1.0).terminate
-    assert plan.due(1.1).terminate == []
-    plan.ended(first, 1.5)
-    assert plan.due(1.5).start == [first]
-    assert plan.due(1.6).terminate == [], "the next one waits until the first is back"
-    plan.ready(first, 1.7)
-    assert plan.due(1.8).terminate == [], "its peers must come to trust it again"
-    now = plan.next_deadline()
-    assert now == 1.7 + SETTLE_S
-    (second,) = plan.due(now).terminate
-    assert second is not first
-    plan.ended(second, now + 1)
-    assert plan.due(now + 1).start == [second]
-    plan.ready(second, now + 2)
-    assert plan.due(now + 60).terminate == []
+    now = 10.0
+    for name, other in (("node0", "node1"), ("node1", "node0")):
+        actions = plan.due(now)
+        (new,) = actions.start
+        assert (new.spec.name, new.generation, actions.terminate) == (name, 1, [])
+        assert plan.due(now + 0.5).terminate == [], "the successor prepares beside it"
+        plan.prepared(new)
+        (old,) = plan.due(now + 1).terminate
+        assert (old.spec.name, old.generation) == (name, 0)
+        plan.ended(old, now + 2)
+        assert plan.due(now + 2).start == []
+        assert of(plan, other).state is State.READY
+        plan.ready(new, now + 3)
+        assert plan.due(now + 3).start == [], "its peers connect again first"
+        now += 3 + SETTLE_S
+    assert plan.due(now + 60).start == []
     assert not plan.reloading
+    assert [child.generation for child in plan.children] == [1, 1]
 
 
 def test_a_reload_during_a_reload_follows_it() -> None:
     plan = started(NODES[:1])
-    child = plan.children[0]
+    old = plan.children[0]
     plan.reload()
-    assert plan.due(1.0).terminate == [child]
+    (second,) = plan.due(10.0).start
     plan.reload()
-    plan.ended(child, 1.5)
-    plan.due(1.5)
-    plan.ready(child, 1.6)
-    assert plan.due(1.6 + SETTLE_S).terminate == [child]
+    plan.prepared(second)
+    assert plan.due(10.1).terminate == [old]
+    plan.ended(old, 10.2)
+    plan.ready(second, 10.3)
+    plan.due(10.4)
+    (third,) = plan.due(10.4 + SETTLE_S).start
+    assert third.generation == 2
 
 
 def test_stop_during_a_reload_ends_both_generations() -> None:

@@ -238,13 +238,13 @@ def test_dev_runs_once_per_directory(tmp_path: Path) -> None:
 
 def test_dev_moves_its_nodes_when_their_ports_are_taken(tmp_path: Path) -> None:
     cluster = prepare(str(tmp_path), 2, 1, 1, fresh=False)
-    before = [spec.ports[0] for spec in cluster.specs(0)]
+    before = [spec.listen[0][1] for spec in cluster.specs(0)]
     close(cluster.lock_fd)
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", before[1]))
         squatter.listen()
         again = prepare(str(tmp_path), None, 1, 1, fresh=False)
-        after = [spec.ports[0] for spec in again.specs(0)]
+        after = [spec.listen[0][1] for spec in again.specs(0)]
     assert before[1] not in after
     from ring.ring import Ring
 

@@ -35,7 +35,9 @@ class Running:
         code = DRIVER.replace("SPECS", repr(specs)).replace("CHILD", repr(str(HERE / "fake_child.py")))
         with self.output.open("wb") as output:
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            self.process = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output, env=environment)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=output, stderr=output, env=environment, cwd=tmp_path
+            )
 
     def text(self) -> str:
         return self.output.read_text()
