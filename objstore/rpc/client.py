@@ -73,6 +73,8 @@ class RpcClient:
 
     async def open(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Exchange:
         """As Caller. Raises PeerUnavailable when too many streams to this peer are open."""
+        if timeout_s <= 0:
+            raise PeerTimeout(f"{_text(address)}: no time left for {type(request).__name__}")
         peer = self._peer(address)
         if peer.streams >= self._station.knobs.streams_per_peer_max:
             raise PeerUnavailable(f"too many streams to {_text(address)}")
@@ -115,11 +117,16 @@ class RpcClient:
             self._check(peer)
             peer.connecting = asyncio.get_running_loop().create_task(self._connect_calls(peer))
             peer.connecting.add_done_callback(_retrieved)
+        connecting = peer.connecting
         try:
             # Shared by all who wait: one of them giving up must not end it for the others.
-            return await asyncio.wait_for(asyncio.shield(peer.connecting), timeout_s)
+            return await asyncio.wait_for(asyncio.shield(connecting), timeout_s)
         except TimeoutError:
             raise PeerTimeout(f"{_text(peer.address)}: not connected in time") from None
+        except asyncio.CancelledError:
+            if connecting.cancelled():  # by `close`, not by the caller
+                raise PeerUnavailable("this client is closed") from None
+            raise
 
     async def _connect_calls(self, peer: _Peer) -> CallConnection:
         try:
@@ -194,10 +201,14 @@ class RpcClient:
             made.append(link)
             return link
 
+        usable = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await loop.create_connection(make, peer.address.ip, peer.address.port)
             conversation = await ready
+            if self._closed:
+                raise PeerUnavailable("this client is closed")
+            usable = True
         except TimeoutError:
             raise self._remember(peer, "no connection in time", late=True) from None
         except OSError as error:
@@ -205,13 +216,11 @@ class RpcClient:
         except PeerUnavailable as error:
             self._remember(peer, str(error))
             raise
-        except asyncio.CancelledError:
-            for link in made:
-                link.close("cancelled", at_once=True)
-            raise
         finally:
-            for link in made:
-                if not link.connected:
+            if not usable:
+                ready.cancel()
+                for link in made:
+                    link.abandon("given up")
                     self._unlink(link)
         peer.refused_until = peer.refusal_delay_s = 0.0
         peer.logged = ""

@@ -24,6 +24,7 @@ from objstore.rpc.link import Link
 from objstore.runtime.interface import Clock
 from objstore.runtime.knobs import Knobs
 
+TXN_BYTES_MAX = 255
 TIMEOUT_S_MAX = TIMEOUT_MS_MAX / 1000
 
 
@@ -76,6 +77,8 @@ class CallConnection:
         link, station = self._link, self._station
         if link.lost:
             raise PeerUnavailable(f"{link.remote}: connection lost")
+        if timeout_s <= 0:
+            raise PeerTimeout(f"{link.remote}: no time left for {type(request).__name__}")
         if len(self._calls) >= station.knobs.calls_in_flight_max:
             raise NodeError(Code.BUSY, f"too many calls in flight to {link.remote}")
         deadline = station.clock.monotonic() + timeout_s
@@ -85,7 +88,7 @@ class CallConnection:
         body = codec.encode(request)
         self._last_call = call = (self._last_call + 1) & 0xFFFFFFFF
         timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
-        head = frame_head(REQUEST, call, timeout_ms, codec.name(request), txn.encode(), len(body))
+        head = frame_head(REQUEST, call, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body))
         try:
             link.send(head, body)
         except ValueError as error:

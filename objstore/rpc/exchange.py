@@ -11,7 +11,7 @@ from collections.abc import Callable
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
 from objstore.rpc import guard
-from objstore.rpc.connection import Station
+from objstore.rpc.connection import TXN_BYTES_MAX, Station
 from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Frame, ProtocolError, frame_head
 from objstore.rpc.interface import CallContext, Chunk, PeerUnavailable
 from objstore.rpc.link import Link, expire
@@ -228,7 +228,7 @@ class StreamConnection:
         body = codec.encode(request)
         timeout_ms = min(int(timeout_s * 1000), TIMEOUT_MS_MAX)
         try:
-            self._link.send(frame_head(OPEN, 0, timeout_ms, codec.name(request), txn.encode(), len(body)), body)
+            self._link.send(frame_head(OPEN, 0, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body)), body)
         except ValueError as error:
             raise NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}") from None
         return self._begin(timeout_s)

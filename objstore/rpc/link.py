@@ -112,6 +112,8 @@ class Link(asyncio.BufferedProtocol):
         self._wake(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.lost:
+            return
         self.lost = True
         self._counters.connections -= 1
         self._reason = self._reason or (str(exc) if exc is not None else "connection closed by the peer")
@@ -165,11 +167,6 @@ class Link(asyncio.BufferedProtocol):
             conversation.event_received(event)
 
     # --- the conversation's side -------------------------------------------------------------------------------
-
-    @property
-    def connected(self) -> bool:
-        """It got as far as a connection; `ended` will be called, or was."""
-        return self._transport is not None
 
     @property
     def closing(self) -> bool:
@@ -263,6 +260,12 @@ class Link(asyncio.BufferedProtocol):
         """Close as soon as it is connected."""
         self._reason = reason
         self._rejected = True
+
+    def abandon(self, reason: str) -> None:
+        """Its making was given up: uvloop then closes the socket and never calls connection_lost."""
+        self.close(reason, at_once=True)
+        if self._transport is not None:
+            self.connection_lost(None)
 
     def close(self, reason: str, *, at_once: bool = False) -> None:
         """End the connection; what is queued is still sent, unless `at_once`. Safe to call twice."""

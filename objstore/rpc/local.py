@@ -35,6 +35,8 @@ class LocalPeer:
         handler = self._dispatcher.handlers.get(type(request))
         if handler is None:
             raise NodeError(Code.BAD_REQUEST, f"this node does not answer {type(request).__name__}")
+        if timeout_s <= 0:
+            raise PeerTimeout(f"no time left for {type(request).__name__}")
         context = CallContext(txn, self._clock.monotonic() + timeout_s, self)
         try:
             async with asyncio.timeout(timeout_s) as limit:
@@ -69,6 +71,8 @@ class LocalFirst:
         """As Caller."""
         if address not in self._own:
             return await self._remote.open(address, request, timeout_s=timeout_s, txn=txn)
+        if timeout_s <= 0:
+            raise PeerTimeout(f"no time left for {type(request).__name__}")
         near, far = local_pair(timeout_s)
         context = CallContext(txn, self._clock.monotonic() + timeout_s, self._peer)
         task = asyncio.get_running_loop().create_task(self._serve(request, far, context))

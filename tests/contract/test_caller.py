@@ -92,6 +92,15 @@ async def test_deadline_cancels_the_handler(node: Node) -> None:
     await eventually(lambda: node.service.ends["cancelled"] == 1)
 
 
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0])
+async def test_no_time_left(node: Node, timeout_s: float) -> None:
+    with pytest.raises(PeerTimeout):
+        await node.call("echo", timeout_s=timeout_s)
+    with pytest.raises(PeerTimeout):
+        await node.open(put(), timeout_s=timeout_s)
+    assert node.service.contexts == []
+
+
 async def test_cancelling_cancels_the_handler(node: Node) -> None:
     call = asyncio.ensure_future(node.call("wait"))
     await node.service.running.wait()

@@ -251,6 +251,23 @@ async def test_closed(pair: Pair) -> None:
         await pair.call("echo")
 
 
+@pytest.mark.parametrize("kind", ["call", "stream"])
+async def test_closed_while_connecting(pair: Pair, kind: str) -> None:
+    attempt = pair.client.call if kind == "call" else pair.client.open
+    waiting = asyncio.ensure_future(attempt(pair.address, read(0), timeout_s=5))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(pair.client.close(), 2)
+    with pytest.raises(PeerUnavailable):
+        await waiting
+    assert pair.client.counters.connections == 0
+
+
+async def test_long_transaction_ids_are_cut(pair: Pair) -> None:
+    await pair.client.call(pair.address, RunDaemon("echo"), timeout_s=5, txn="x" * 1000)
+    assert pair.service.contexts[0].txn == "x" * 255
+
+
 def test_there_is_no_default_secret() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Nodes().client(secret=b"short")
