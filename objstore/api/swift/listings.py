@@ -1,5 +1,6 @@
 """Listings: what part is asked for, and its three forms. Written for pages of 10,000 rows."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from html import escape
@@ -16,10 +17,11 @@ from objstore.model.timestamps import IDENTITY_BITS, TICKS_PER_SECOND
 _JSON = msgspec.json.Encoder()
 _SLO_ETAG = "; slo_etag="
 _XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_XML_SPECIAL = re.compile("[&<>\"'\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _UNPRINTABLE = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), "�")
 
 
-class _Object(msgspec.Struct):
+class _Object(msgspec.Struct, gc=False):
     name: str
     hash: str
     bytes: int
@@ -27,11 +29,11 @@ class _Object(msgspec.Struct):
     last_modified: str
 
 
-class _LargeObject(_Object):
+class _LargeObject(_Object, gc=False):
     slo_etag: str
 
 
-class _Container(msgspec.Struct):
+class _Container(msgspec.Struct, gc=False):
     name: str
     count: int
     bytes: int
@@ -39,7 +41,7 @@ class _Container(msgspec.Struct):
     storage_policy: str
 
 
-class _Subdir(msgspec.Struct):
+class _Subdir(msgspec.Struct, gc=False):
     subdir: str
 
 
@@ -91,7 +93,7 @@ def render_objects(rows: list[ObjectRow | Subdir], media_type: str, container: s
         return render_plain(rows)
     dates = Dates()
     if media_type == "application/json":
-        return _JSON.encode([_Subdir(row.name) if isinstance(row, Subdir) else _object(row, dates) for row in rows])
+        return _JSON.encode([_object(row, dates) if isinstance(row, ObjectRow) else _Subdir(row.name) for row in rows])
     parts = [_XML_HEAD, f'<container name="{xml_text(container)}">']
     parts += [_subdir_xml(row) if isinstance(row, Subdir) else _object_xml(row, dates) for row in rows]
     parts.append("</container>")
@@ -115,15 +117,15 @@ def render_containers(rows: list[ContainerRow | Subdir], media_type: str, accoun
 
 def xml_text(text: str) -> str:
     """Text as XML content or attribute; characters that XML cannot hold at all become U+FFFD."""
-    return escape(text if text.isprintable() else text.translate(_UNPRINTABLE))
+    return escape(text.translate(_UNPRINTABLE)) if _XML_SPECIAL.search(text) else text
 
 
 def _object(row: ObjectRow, dates: Dates) -> _Object:
-    etag, _, slo_etag = row.etag.partition(_SLO_ETAG)
-    changed = dates(max(row.meta_timestamp, row.timestamp))
-    if slo_etag:
+    changed = dates(row.meta_timestamp if row.meta_timestamp > row.timestamp else row.timestamp)
+    if _SLO_ETAG in row.etag:
+        etag, _, slo_etag = row.etag.partition(_SLO_ETAG)
         return _LargeObject(row.name, etag, row.size, row.content_type, changed, f'"{slo_etag}"')
-    return _Object(row.name, etag, row.size, row.content_type, changed)
+    return _Object(row.name, row.etag, row.size, row.content_type, changed)
 
 
 def _container(row: ContainerRow, dates: Dates, policy_name: Callable[[int], str | None]) -> _Container:
