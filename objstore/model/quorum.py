@@ -4,7 +4,6 @@ A write needs a majority W = floor(n/2) + 1 of the primaries; a read consults R 
 acknowledged write in at least one replica.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
 
@@ -96,7 +95,6 @@ NOTHING = (0, 0)
 """The order of an object that a replica never heard of."""
 
 
-@dataclass(slots=True)
 class ReadQuorum:
     """A read over `replicas` primaries, which are asked by index. An order is (timestamp, meta timestamp) of a version or of a
     tombstone, NOTHING when the replica has neither.
@@ -104,25 +102,31 @@ class ReadQuorum:
     At first as many are asked as a write needs, so that a healthy read also sees that a majority holds what it found.
     """
 
-    replicas: int
-    asked_count: int = 0
-    orders: dict[int, tuple[int, int]] = field(default_factory=dict)
-    failures: set[int] = field(default_factory=set)
-    newest: tuple[int, int] = NOTHING
+    __slots__ = ("_asked_count", "_enough", "_holding", "_replicas", "_wanted", "failures", "newest", "orders")
+
+    def __init__(self, replicas: int) -> None:
+        self.orders: dict[int, tuple[int, int]] = {}
+        self.failures: set[int] = set()
+        self.newest = NOTHING
+        self._replicas = replicas
+        self._wanted = majority(replicas)
+        self._enough = read_count(replicas)
+        self._asked_count = 0
+        self._holding = 0  # how many hold the newest
 
     def asked(self) -> None:
-        self.asked_count += 1
+        self._asked_count += 1
 
     def answered(self, index: int, order: tuple[int, int]) -> None:
-        """A later answer of the same replica replaces the earlier one."""
-        self.failures.discard(index)
         self.orders[index] = order
-        self.newest = max(self.newest, order)
+        if order == self.newest:
+            self._holding += 1
+        elif order > self.newest:
+            self.newest = order
+            self._holding = 1
 
     def failed(self, index: int) -> None:
-        """A replica that answered before keeps its answer: what failed is a second question to it."""
-        if index not in self.orders:
-            self.failures.add(index)
+        self.failures.add(index)
 
     @property
     def holders(self) -> list[int]:
@@ -136,20 +140,20 @@ class ReadQuorum:
 
     def decide(self, patient: bool = True) -> Read:
         """Not `patient`: what is pending hangs, so do without it where that is safe."""
-        wanted = majority(self.replicas)
+        wanted = self._wanted
+        if self._holding >= wanted:
+            return Read.DONE
         answers = len(self.orders)
-        pending = self.asked_count - answers - len(self.failures)
-        may_ask = self.asked_count < self.replicas
+        pending = self._asked_count - answers - len(self.failures)
+        may_ask = self._asked_count < self._replicas
         if answers < wanted:
             if answers + pending < wanted and may_ask:
                 return Read.ASK
-            enough = answers >= read_count(self.replicas)
+            enough = answers >= self._enough
             if pending and (patient or not enough):
                 return Read.WAIT
             # Enough but no majority: an even number of replicas, half of them down. Nobody is left to complete it on.
             return Read.DONE if enough else Read.UNAVAILABLE
-        if self.newest == NOTHING or len(self.holders) >= wanted:
-            return Read.DONE
         if may_ask:
             return Read.ASK
         return Read.WAIT if pending and patient else Read.COMPLETE

@@ -64,13 +64,21 @@ class Placement:
         self._rings = rings
         self._knobs = knobs
         self._partitions: dict[tuple[int, int], tuple[Ring, tuple[Replica, ...]]] = {}
+        self._accounts: dict[str, tuple[Ring, TablePlace]] = {}
         self._containers: dict[tuple[str, str], tuple[Ring, Ring, TablePlace, tuple[IndexTarget, ...]]] = {}
 
     def account(self, account: str) -> TablePlace:
         rings = self._rings
+        known = self._accounts.get(account)
+        if known is not None and known[0] is rings.account:
+            return known[1]
         hash_ = hash_path(rings.prefix, rings.suffix, account)
         replicas = self._replicas(-1, rings.account, partition_of(hash_, rings.account.part_shift))
-        return TablePlace("account", f"/{account}", hash_, replicas, (None,) * len(replicas))
+        place = TablePlace("account", f"/{account}", hash_, replicas, (None,) * len(replicas))
+        if len(self._accounts) >= self._knobs.place_entries_max:
+            self._accounts.clear()
+        self._accounts[account] = (rings.account, place)
+        return place
 
     def container(self, account: str, container: str) -> TablePlace:
         return self._container(account, container)[2]

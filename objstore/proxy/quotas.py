@@ -64,6 +64,8 @@ class Quotas:
     async def _account_room(self, account: str, policy: int) -> int:
         place = self._placement.account(account)
         info = await self._cache.get(place)
+        if not info.settings.values:
+            return _ROOM_MAX
         limits = {key: info.value(key) for key in info.settings.values if is_account_quota(key)}
         if not any(limits.values()):
             return _ROOM_MAX

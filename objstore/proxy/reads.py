@@ -171,13 +171,17 @@ class _Search:
             self.quorum.failed(index)
 
     def found(self) -> Found:
-        quorum, primaries = self.quorum, self.place.replicas
-        held = [index for index in quorum.holders if index in self.replies]
-        if not held:
-            return Found(None, quorum.newest[0], None, (), ())
-        replies = [self.replies[index] for index in held]
-        body = next((reply.body for reply in replies if reply.body is not None), None)
-        everybody = primaries + tuple(self.extra)
-        holders = tuple(everybody[index] for index in held)
-        others = tuple(primaries[i] for i in self._order if i not in quorum.orders)
-        return Found(replies[0].version, 0, body, holders, others)
+        quorum, replies, primaries = self.quorum, self.replies, self.place.replicas
+        newest = quorum.newest
+        version: Version | None = None
+        body: bytes | None = None
+        holders: list[Replica] = []
+        for index, reply in replies.items():
+            if quorum.orders[index] == newest:
+                version = reply.version
+                body = reply.body if body is None else body
+                holders.append(primaries[index] if index < len(primaries) else self.extra[index - len(primaries)])
+        if version is None:
+            return Found(None, newest[0], None, (), ())
+        others = tuple([primaries[i] for i in self._order if i not in quorum.orders])
+        return Found(version, 0, body, tuple(holders), others)
