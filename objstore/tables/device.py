@@ -8,11 +8,13 @@ write to it begins an empty one, to be filled by its peers.
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from objstore.formats.quarantinerecord import QuarantineRecord, encode_record
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
+from objstore.runtime.committer import node_error as os_node_error
 from objstore.runtime.interface import Clock, CrashPoints, Disk
 from objstore.tables import schema
 from objstore.tables.cache import OPEN_MAX, OpenDatabases
@@ -167,7 +169,7 @@ class TableDevice:
                 return [self._run_group(place, [operation])[0] for operation in operations]
             return [error] * len(operations)
         except OSError as error:
-            return [NodeError(Code.DEVICE_FAILED, f"opening a database: {error.strerror or error}")] * len(operations)
+            return [os_node_error(error, "opening a database")] * len(operations)
         self._crash.reach("tables.commit.written")
         return outcomes
 
@@ -201,14 +203,22 @@ class TableDevice:
         file = fs.create_temp()
         try:
             file.write(schema.empty_database(place.kind))
-            file.sync()
+            self._sync(file.sync)
             fs.publish(file, place.path)
             self._crash.reach("tables.create.named")
             for directory in changed:
-                fs.sync_directory(directory)
+                self._sync(partial(fs.sync_directory, directory))
         finally:
             fs.discard(file)
         self._crash.reach("tables.create.synced")
+
+    def _sync(self, sync: Callable[[], None]) -> None:
+        """A failed sync ends the device's writing life: what the kernel says after it means nothing."""
+        try:
+            sync()
+        except OSError as error:
+            self.disk.fail(f"sync of a new database: {error.strerror or error}")
+            raise
 
     def _close_all(self) -> None:
         for database in self._open.clear():

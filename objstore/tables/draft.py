@@ -20,6 +20,7 @@ ROWS_PER_STATEMENT_MAX = 64
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
 
+
 class ForeignContents(Exception):
     """A sound SQLite file holds what this program cannot have written."""
 

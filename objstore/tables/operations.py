@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from objstore.formats.messages import IndexTarget, Setting, Settings, TableWritten, WriteTable
-from objstore.formats.settings import merge_settings, without_voided
+from objstore.formats.settings import merge_settings
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.model.rows import ContainerRow
@@ -115,7 +115,6 @@ def created(settings: Settings, request: WriteTable) -> Settings:
     else:
         born = msgspec.structs.replace(
             settings,
-            values=without_voided(settings.values, settings.delete_timestamp),
             policy=request.policy,
             created_timestamp=timestamp,
             base_timestamp=settings.delete_timestamp,
