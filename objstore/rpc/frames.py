@@ -99,6 +99,7 @@ class PacketReader:
         self._buffer = memoryview(bytearray(max(buffer_bytes, 2 * CHUNK_HEAD_BYTES)))
         self._start = 0
         self._end = 0
+        self._needed = 0  # bytes that the packet at the start of what is left will take in the buffer
         self._large: bytearray | None = None  # a packet, or the data of a chunk
         self._large_filled = 0
         self._large_crc: int | None = None
@@ -107,6 +108,10 @@ class PacketReader:
         """Where the next bytes go; never empty."""
         if self._large is not None:
             return memoryview(self._large)[self._large_filled :]
+        if self._needed:
+            # Only now: until here the events of the last read may still have been looking at the buffer.
+            self._compact(self._needed)
+            self._needed = 0
         return self._buffer[self._end :]
 
     def received(self, count: int) -> list[Event]:
@@ -140,7 +145,7 @@ class PacketReader:
         buffer, start = self._buffer, self._start
         have = self._end - start
         if have < PACKET_HEAD_BYTES:
-            self._compact(PACKET_HEAD_BYTES)
+            self._needed = PACKET_HEAD_BYTES
             return False
         length, sequence = _HEAD.unpack_from(buffer, start + MAC_BYTES)
         if sequence != self._sequence:
@@ -161,7 +166,7 @@ class PacketReader:
                 self._start = self._end = 0
             return True
         if total <= len(buffer):
-            self._compact(total)
+            self._needed = total
         else:
             self._begin_large(bytearray(total), start)
         return False
@@ -170,7 +175,7 @@ class PacketReader:
         if length > self._chunk_bytes_max:
             raise ProtocolError("chunk too large")
         if have < CHUNK_HEAD_BYTES:
-            self._compact(CHUNK_HEAD_BYTES)
+            self._needed = CHUNK_HEAD_BYTES
             return False
         buffer, start = self._buffer, self._start
         body = start + CHUNK_HEAD_BYTES

@@ -75,6 +75,23 @@ def test_any_split_gives_the_same_events(plan: list[list[Frame] | Chunk], rng: r
     assert events == flat(plan)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_large_packets_keep_their_bytes_while_the_next_ones_arrive(seed: int) -> None:
+    """Bodies that are views of the reader's buffer must not change before they were looked at."""
+    rng = random.Random(seed)
+    plan: list[list[Frame] | Chunk] = [
+        [Frame(REQUEST, number, 1, b"PutObject", b"tx", rng.randbytes(rng.randrange(1, 30_000)))] for number in range(12)
+    ]
+    data = b"".join(encode(plan))
+    reader = make_reader()
+    events: list[Event] = []
+    while data:
+        count = rng.choice([1000, 20_000, 50_000])
+        events += reader.feed(data[:count])
+        data = data[count:]
+    assert events == flat(plan)
+
+
 @given(packets.filter(bool), st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
 def test_any_flipped_bit_is_refused(plan: list[list[Frame] | Chunk], rng: random.Random) -> None:
