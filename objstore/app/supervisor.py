@@ -24,6 +24,7 @@ from objstore.app.children import SETTLE_S, Address, Child, Plan, Spec
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 POLL_MAX_S = 1.0
+BACKLOG = 1024
 
 Announce = Callable[[str, Child], None]
 """Called with "started", "ready", "ended" and the child."""
@@ -62,10 +63,15 @@ class Supervisor:
         self.plan = Plan(self.specs, self.settle_s)
 
     def open_listeners(self) -> None:
-        """Listen on every address of the specs. Raises OSError with one plain line."""
-        for address in [address for spec in self.specs for address in spec.listen]:
-            if address not in self.listeners:
-                self.listeners[address] = listen_on(*address)
+        """Take every address of the specs. Raises OSError with one plain line.
+
+        On the addresses of storage processes connections are refused until the first child listens: an open port means a node
+        that serves.
+        """
+        for spec in self.specs:
+            for address in spec.listen:
+                if address not in self.listeners:
+                    self.listeners[address] = listen_on(*address, at_once=spec.kind == "public")
 
     def close_listeners(self) -> None:
         """New connections are refused once no child has the sockets either."""
@@ -166,14 +172,15 @@ class Supervisor:
         return Running(child, process, ours)
 
 
-def listen_on(host: str, port: int, backlog: int = 1024) -> socket.socket:
-    """A listening socket. Raises OSError with one plain line."""
+def listen_on(host: str, port: int, *, at_once: bool = True) -> socket.socket:
+    """A bound socket, listening `at_once` or later. Raises OSError with one plain line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(backlog)
+        if at_once:
+            listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
