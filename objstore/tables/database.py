@@ -24,7 +24,7 @@ Outcome = Any
 class Database(Generic[R]):
     """`transact` and `close` belong to the device's writer thread, `read` to any thread, `state` may be looked at anywhere."""
 
-    def __init__(self, path: str, kind: RowKind[R]) -> None:
+    def __init__(self, path: str, kind: RowKind[R], hash_: bytes) -> None:
         """Blocking. Raises sqlite3.Error, WrongSchema, ForeignContents."""
         self.path = path
         self.kind = kind
@@ -32,7 +32,7 @@ class Database(Generic[R]):
         """Grows with each use, for the choice of what to close."""
         self._writer = open_writer(path)
         try:
-            self.state = load_state(self._writer, kind.kind)
+            self.state = load_state(self._writer, kind.kind, hash_)
         except BaseException:
             self._writer.close()
             raise

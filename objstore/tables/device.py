@@ -181,7 +181,7 @@ class TableDevice:
             if not create:
                 return None
             self._create(place)
-        database = Database(self.path_of(place), place.kind)
+        database = Database(self.path_of(place), place.kind, place.hash)
         for surplus in self._open.add(place, database):
             self._close(surplus)
         return database
@@ -202,7 +202,7 @@ class TableDevice:
             fs.unlink(place.path + leftover)
         file = fs.create_temp()
         try:
-            file.write(schema.empty_database(place.kind))
+            file.write(schema.empty_database(place.kind, place.hash))
             self._sync(file.sync)
             fs.publish(file, place.path)
             self._crash.reach("tables.create.named")

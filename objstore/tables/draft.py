@@ -43,14 +43,20 @@ def stats_of(kind: Kind, tally: Tally) -> Stats:
     return Stats(containers, objects, size, dict(sorted(tally.items())) if kind == "account" else {})
 
 
-def load_state(connection: sqlite3.Connection, kind: Kind) -> State:
+def load_state(connection: sqlite3.Connection, kind: Kind, hash_: bytes) -> State:
     """Read what a database says of itself. Raises sqlite3.Error, ForeignContents."""
-    found = connection.execute(
-        "SELECT name, put_timestamp, delete_timestamp, policy, created_timestamp, base_timestamp, parent, reported, kind FROM info"
-    ).fetchone()
-    if found is None or found[8] != kind:
-        raise ForeignContents("not a database of this kind")
-    name, put, deleted, policy, created, base, parent, reported, _ = found
+    try:
+        found = connection.execute(
+            "SELECT kind, hash, name, put_timestamp, delete_timestamp, policy, created_timestamp, base_timestamp, parent, reported"
+            " FROM info"
+        ).fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        raise ForeignContents(str(error)) from error  # no such table, no such column
+    if found is None or found[:2] != (kind, hash_):
+        raise ForeignContents("the database of another place")
+    _, _, name, put, deleted, policy, created, base, parent, reported = found
     values = {
         key: Setting(value, timestamp)
         for key, value, timestamp in connection.execute("SELECT key, value, timestamp FROM setting ORDER BY key")

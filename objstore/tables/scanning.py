@@ -42,7 +42,7 @@ async def state_of(device: TableDevice, place: Place) -> State | None:
         connection: sqlite3.Connection | None = None
         try:
             connection = open_reader(path)
-            return load_state(connection, place.kind.kind)
+            return load_state(connection, place.kind.kind, place.hash)
         except FAULTS as fault:
             raise node_error(fault, "scanning a database") from fault
         finally:

@@ -31,6 +31,7 @@ CREATE TABLE info (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id BLOB NOT NULL,
     kind TEXT NOT NULL,
+    hash BLOB NOT NULL,
     name TEXT NOT NULL DEFAULT '',
     put_timestamp INTEGER NOT NULL DEFAULT 0,
     delete_timestamp INTEGER NOT NULL DEFAULT 0,
@@ -54,14 +55,16 @@ class WrongSchema(Exception):
     """The file is a database, but not one this program can work with; one plain line says why."""
 
 
-def empty_database(kind: RowKind[R]) -> bytes:
-    """The bytes of a database of this kind that holds nothing, in WAL mode. Each has an id of its own."""
+def empty_database(kind: RowKind[R], hash_: bytes) -> bytes:
+    """The bytes of a database of this kind that holds nothing, in WAL mode. It has an id of its own, and knows the hash that
+    its file is named by: one that turns up in another's place is found out.
+    """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.executescript(_SHARED)
         connection.execute(f"CREATE TABLE row ({', '.join(kind.columns)}) WITHOUT ROWID, STRICT")
-        connection.execute("INSERT INTO info (one, id, kind) VALUES (1, randomblob(16), ?)", (kind.kind,))
+        connection.execute("INSERT INTO info (one, id, kind, hash) VALUES (1, randomblob(16), ?, ?)", (kind.kind, hash_))
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={VERSION}")
         image = bytearray(connection.serialize())

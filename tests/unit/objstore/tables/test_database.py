@@ -20,7 +20,7 @@ from objstore.tables.database import Database
 from objstore.tables.operations import MarkReported, Merge
 from objstore.tables.rowkind import RowKind
 from objstore.tables.schema import empty_database
-from tests.unit.objstore.tables.rig import NAME, gone, merge, put, rows_of, write
+from tests.unit.objstore.tables.rig import HASH, NAME, gone, merge, put, rows_of, write
 
 stamps = st.integers(0, 8)
 object_rows = st.builds(
@@ -43,8 +43,8 @@ cuts = st.lists(st.integers(0, 12), max_size=6)
 
 def new(directory: str, kind: RowKind[ObjectRow] = OBJECT_ROWS) -> Database[ObjectRow]:
     path = Path(directory) / "t.db"
-    path.write_bytes(empty_database(kind))
-    return Database(str(path), kind)
+    path.write_bytes(empty_database(kind, HASH))
+    return Database(str(path), kind, HASH)
 
 
 def apply(database: Database[ObjectRow], rows: Sequence[ObjectRow], at: list[int]) -> None:
@@ -70,7 +70,7 @@ def test_rows_and_figures_are_the_fold_of_all_rows(rows: list[ObjectRow], at: li
         assert database.state.stats == Stats(0, len(live), sum(row.size for row in live))
         state = database.state
         database.close()
-        again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS)
+        again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS, HASH)
         if rows:
             assert (again.state.settings, again.state.stats) == (state.settings, state.stats)
         again.close()
@@ -153,7 +153,7 @@ def test_what_was_reported_survives_and_only_grows(tmp_path: Path) -> None:
     newer, older = ContainerRow("con", 1, reported=9), ContainerRow("con", 1, reported=8)
     database.transact([MarkReported(NAME, newer), MarkReported(NAME, older)])
     database.close()
-    again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS)
+    again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS, HASH)
     assert again.state.reported == newer
     again.close()
 

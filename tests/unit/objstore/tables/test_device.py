@@ -193,6 +193,50 @@ async def test_a_log_left_by_a_quarantined_database_is_not_replayed(tmp_path: Pa
         assert await listed(device) == ["new"]
 
 
+async def test_each_page_in_turn_zeroed_is_harmless_or_found_out(tmp_path: Path) -> None:
+    """Every answer is either the truth or an error, and after an error the database works again."""
+    sound = tmp_path / "sound"
+    sound.mkdir()
+    await damaged(sound, slice(0, 0))
+    data = (sound / FILE).read_bytes()
+    names = [f"o{i:04d}" for i in range(500)]
+    found_out = 0
+    for number in range(len(data) // 4096):
+        root = tmp_path / str(number)
+        (root / FILE).parent.mkdir(parents=True)
+        (root / FILE).write_bytes(data[: number * 4096] + bytes(4096) + data[(number + 1) * 4096 :])
+        async with device_at(root) as device:
+            try:
+                assert await listed(device) == names
+                await device.apply(PLACE, merge(*(put(name, 2) for name in names)))
+            except NodeError as error:
+                assert error.code is Code.CORRUPT
+                found_out += 1
+                await device.apply(PLACE, merge(put("new", 2)))
+                assert await listed(device) == ["new"]
+            else:
+                assert await listed(device) == names
+    assert found_out > len(data) // 4096 - 5  # all that hold anything but free space and settings
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+async def test_another_databases_files_in_its_place_are_set_aside(tmp_path: Path, ending: str) -> None:
+    other = place_of("/acc/other")
+    async with device_at(tmp_path) as device:
+        await device.apply(PLACE, merge(put("mine", 1)))
+        await device.apply(other, merge(put("theirs", 1), name="/acc/other"))
+        theirs = (tmp_path / (other.path + ending)).read_bytes()
+    (tmp_path / (FILE + ending)).write_bytes(theirs)
+    async with device_at(tmp_path) as device:
+        with pytest.raises(NodeError) as raised:
+            await listed(device)
+        assert raised.value.code is Code.CORRUPT
+        assert [record["path"] for record in kept(tmp_path)] == [FILE]
+        assert await listed(device, other, "/acc/other") == ["theirs"]
+        await device.apply(PLACE, merge(put("new", 1)))
+        assert await listed(device) == ["new"]
+
+
 async def test_a_link_or_directory_in_its_place_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.db"
     (tmp_path / "containers/7").mkdir(parents=True)

@@ -15,13 +15,13 @@ from objstore.tables.operations import Merge
 from objstore.tables.reading import PageRead, read_page
 from objstore.tables.schema import empty_database
 from tests.unit.objstore.model.test_listing import brute, paged, queries, row, some_rows
-from tests.unit.objstore.tables.rig import NAME, gone, put
+from tests.unit.objstore.tables.rig import HASH, NAME, gone, put
 
 
 def filled(directory: str, rows: list[ObjectRow]) -> Database[ObjectRow]:
     path = Path(directory) / "t.db"
-    path.write_bytes(empty_database(OBJECT_ROWS))
-    database: Database[ObjectRow] = Database(str(path), OBJECT_ROWS)
+    path.write_bytes(empty_database(OBJECT_ROWS, HASH))
+    database: Database[ObjectRow] = Database(str(path), OBJECT_ROWS, HASH)
     database.transact([Merge(NAME, rows)])
     return database
 

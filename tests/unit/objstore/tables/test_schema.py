@@ -8,11 +8,12 @@ import pytest
 from objstore.account.store import CONTAINER_ROWS
 from objstore.container.store import OBJECT_ROWS
 from objstore.tables import schema
+from tests.unit.objstore.tables.rig import HASH
 
 
 def made(tmp_path: Path, image: bytes | None = None) -> str:
     path = tmp_path / "a?b#c%41.db"
-    path.write_bytes(schema.empty_database(OBJECT_ROWS) if image is None else image)
+    path.write_bytes(schema.empty_database(OBJECT_ROWS, HASH) if image is None else image)
     return str(path)
 
 
@@ -32,7 +33,7 @@ def test_each_commit_is_durable(tmp_path: Path) -> None:
 
 
 def test_a_new_database_is_sound_and_unborn(tmp_path: Path) -> None:
-    images = {"container": schema.empty_database(OBJECT_ROWS), "account": schema.empty_database(CONTAINER_ROWS)}
+    images = {"container": schema.empty_database(OBJECT_ROWS, HASH), "account": schema.empty_database(CONTAINER_ROWS, HASH)}
     for kind, image in images.items():
         writer = schema.open_writer(made(tmp_path, image))
         assert value(writer, "integrity_check") == "ok"
