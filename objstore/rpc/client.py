@@ -233,7 +233,9 @@ class RpcClient:
 
     def _remember(self, peer: _Peer, reason: str, *, late: bool = False) -> PeerUnavailable:
         knobs = self._station.knobs
-        peer.refusal_delay_s = min(max(2 * peer.refusal_delay_s, knobs.refusal_memory_min_s), knobs.refusal_memory_max_s)
+        # An attempt that is refused at once costs next to nothing, and the peer may be back any moment.
+        limit_s = knobs.refusal_memory_max_s if late else knobs.refusal_memory_min_s
+        peer.refusal_delay_s = min(max(2 * peer.refusal_delay_s, knobs.refusal_memory_min_s), limit_s)
         # Spread, so that all nodes do not come back to a restarted peer in the same moment.
         peer.refused_until = self._station.clock.monotonic() + peer.refusal_delay_s * (0.75 + 0.5 * self._rng.random())
         peer.refusal = reason
