@@ -11,27 +11,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from objstore.formats.quarantinerecord import QuarantineRecord, encode_record
+from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.runtime.committer import node_error as os_node_error
 from objstore.runtime.interface import Clock, CrashPoints, Disk
-from objstore.tables import schema
+from objstore.tables import quarantine, schema
 from objstore.tables.cache import OPEN_MAX, OpenDatabases
 from objstore.tables.committer import QUEUE_MAX, Committer
 from objstore.tables.database import Database, Outcome
 from objstore.tables.faults import FAULTS, DatabaseFault, is_failed_sync, is_of_one_operation, node_error
 from objstore.tables.operations import Open, Operation
+from objstore.tables.quarantine import COMPANIONS, set_aside
 from objstore.tables.rowkind import RowKind
 
 logger = logging.getLogger("objstore.tables")
 
-QUARANTINE = "quarantine"
 CRASH_POINTS = (
     "tables.create.named",
     "tables.create.synced",
     "tables.commit.written",
-    "tables.quarantine.moved",
+    *quarantine.CRASH_POINTS,
 )
 
 R = TypeVar("R", bound=Listed)
@@ -198,7 +198,7 @@ class TableDevice:
         """An empty database appears whole or not at all."""
         fs = self.disk.fs
         changed = [*fs.make_directory(place.directory), place.directory]
-        for leftover in ("-wal", "-shm"):  # of a quarantined one: SQLite would replay it into the new database
+        for leftover in COMPANIONS:  # of a quarantined one: SQLite would replay it into the new database
             fs.unlink(place.path + leftover)
         file = fs.create_temp()
         try:
@@ -251,31 +251,14 @@ class TableDevice:
         name = "" if database is None else database.state.settings.name
         if database is not None:
             self._close(database)
-        fs = self.disk.fs
-        now = self._clock.now()
-        kept = f"{QUARANTINE}/{place.kind.kind}-{place.partition}-{place.hash.hex()}-{int(now * 1000)}"
+        record = QuarantineRecord(place.path, reason, name, self._clock.now())
         try:
-            for changed in fs.make_directory(QUARANTINE):
-                fs.sync_directory(changed)
-            file = fs.create_temp()
-            file.write(encode_record(QuarantineRecord(place.path, reason, name, now)))
-            file.sync()
-            fs.publish(file, f"{kept}.json")
-            fs.discard(file)
-            fs.rename(place.path, f"{kept}.db")
-            self._crash.reach("tables.quarantine.moved")
-            for ending in ("-wal", "-shm"):
-                try:
-                    fs.rename(place.path + ending, f"{kept}.db{ending}")
-                except FileNotFoundError:
-                    pass
-            fs.sync_directory(place.directory)
-            fs.sync_directory(QUARANTINE)
+            id_ = set_aside(self.disk.fs, self._crash, record)
         except OSError as error:
             logger.error("quarantine failed", extra={"device": self.name, "path": place.path, "error": str(error)})
             return
         self.quarantined += 1
-        logger.error("database quarantined", extra={"device": self.name, "path": place.path, "reason": reason})
+        logger.error("database quarantined", extra={"device": self.name, "path": place.path, "reason": reason, "id": id_})
 
 
 class _ReadFailed(Exception):

@@ -146,7 +146,7 @@ async def damaged(tmp_path: Path, pages: slice | None) -> None:
 
 
 def kept(tmp_path: Path) -> list[dict[str, str]]:
-    return [json.loads(path.read_text()) for path in sorted((tmp_path / "quarantine").glob("*.json"))]
+    return [json.loads(path.read_text()) for path in sorted((tmp_path / "quarantine").glob("*/record"))]
 
 
 @pytest.mark.parametrize("pages", [None, slice(0, 1), slice(1, None)])
@@ -159,7 +159,7 @@ async def test_a_corrupt_database_is_set_aside_and_begun_anew(tmp_path: Path, pa
         assert not (tmp_path / FILE).exists()
         (record,) = kept(tmp_path)
         assert record["path"] == FILE
-        assert len(list((tmp_path / "quarantine").glob("*.db"))) == 1
+        assert len(list((tmp_path / "quarantine").glob("*/*.db"))) == 1
         await device.apply(PLACE, merge(put("new", 2)))
         assert await listed(device) == ["new"]
         database = await device.opened(PLACE, NAME)
@@ -339,11 +339,15 @@ async def test_what_was_acknowledged_is_there_after_a_crash_at(tmp_path: Path, p
     await acknowledged_are_there(tmp_path, lines)
 
 
-async def test_a_crash_in_quarantine_leaves_it_here_or_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", ["tables.quarantine.record:1", "tables.quarantine.moved:1"])
+async def test_a_crash_in_quarantine_leaves_it_here_or_there(tmp_path: Path, point: str) -> None:
     await damaged(tmp_path, slice(0, 1))
-    process = loader(tmp_path, TOUCH, OBJSTORE_CRASH_AT="tables.quarantine.moved:1")
+    process = loader(tmp_path, TOUCH, OBJSTORE_CRASH_AT=point)
     assert await asyncio.to_thread(process.wait, 30) == -signal.SIGKILL
-    assert len(kept(tmp_path)) == 1
     async with device_at(tmp_path) as device:
+        if "record" in point:
+            with pytest.raises(NodeError):
+                await device.apply(PLACE, merge())
+        assert len(kept(tmp_path)) == len(list((tmp_path / "quarantine").glob("*/*.db"))) == 1
         await device.apply(PLACE, merge(put("new", 1), gone("old", 1)))
         assert await listed(device) == ["new"]
