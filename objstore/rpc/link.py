@@ -15,6 +15,7 @@ from objstore.runtime.knobs import Knobs
 from objstore.runtime.net import tune
 
 HANDSHAKE_READ_BYTES = 4096
+PACKET_BYTES_WANTED = 60_000  # a packet within the reader's shared buffer costs the least; larger only for one large message
 JOINED_BYTES_MAX = 1 << 14
 logger = logging.getLogger("objstore.rpc")
 
@@ -186,7 +187,7 @@ class Link(asyncio.BufferedProtocol):
         if size > self.body_bytes_max:
             raise ValueError(f"message of {size} bytes is too large")
         pending = self._pending
-        if self._pending_bytes and self._pending_bytes + size > self.body_bytes_max:
+        if self._pending_bytes and self._pending_bytes + size > PACKET_BYTES_WANTED:
             self._flush()
         pending.append(head)
         pending.append(body)
