@@ -14,7 +14,7 @@ class Completion:
 
     def __init__(self, nodes: Nodes, placement: Placement) -> None:
         self._nodes = nodes
-        self._placement = placement
+        self.placement = placement
 
     async def spread(self, place: ObjectPlace, source: Replica, to: Iterable[int], needed: int, size: int, txn: str) -> int:
         """Have `source` push its newest version to primaries `to`; returns how many took it, as soon as `needed` did. The rest
@@ -40,7 +40,7 @@ class Completion:
         tried = 0
         primary = place.replicas[index]
         targets = [] if self._nodes.failures.troubled(primary.address) else [primary]
-        for target in (*targets, *self._placement.handoffs(place)):
+        for target in (*targets, *self.placement.handoffs(place)):
             if tried > self._nodes.knobs.handoffs_tried_max:
                 return
             tried += 1

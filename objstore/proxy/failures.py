@@ -14,6 +14,8 @@ class _Trouble:
     failing_until: float = 0.0
     pause_s: float = 0.0
     """How long the last failure made it failing; 0 when it is only slow."""
+    trying: bool = False
+    """A request was let through and has not ended."""
 
 
 class FailingPeers:
@@ -31,9 +33,10 @@ class FailingPeers:
         """It could not be reached, or did not answer in time."""
         trouble = self._troubles.setdefault(address, _Trouble())
         now = self._clock.monotonic()
-        if now >= trouble.failing_until or not trouble.pause_s:
+        if trouble.trying or now >= trouble.failing_until:
             trouble.pause_s = min(max(2 * trouble.pause_s, self._knobs.failing_min_s), self._knobs.failing_max_s)
             trouble.failing_until = now + trouble.pause_s
+            trouble.trying = False
 
     def slow(self, address: Address) -> None:
         """It kept a client waiting and may still answer."""
@@ -59,6 +62,7 @@ class FailingPeers:
         if now < trouble.failing_until:
             return False
         trouble.failing_until = now + trouble.pause_s
+        trouble.trying = True
         return True
 
     def order(self, replicas: Sequence[Replica], turn: int) -> list[int]:

@@ -175,15 +175,17 @@ class InfoCache:
         asked = 0
         try:
             while len(answers) < count:
-                while asked < len(order) and len(answers) + len(fan.pending) < count:
+                while asked < len(order) and len(answers) + fan.outstanding < count:
                     fan.call(order[asked], *self._question(place, place.replicas[order[asked]], lease))
                     asked += 1
-                if not fan.busy:
+                if not fan.outstanding:
                     break
                 ended = await fan.next(self.nodes.knobs.hedge_s if asked < len(order) or len(answers) >= needed else None)
                 if ended is not None and isinstance(ended[1], TableInfo):
                     answers[ended[0]] = ended[1]
                 elif ended is None:
+                    for address in fan.pending:
+                        self.nodes.failures.slow(address)
                     if len(answers) >= needed:
                         break
                     fan.call(order[asked], *self._question(place, place.replicas[order[asked]], lease))
@@ -214,7 +216,7 @@ class InfoCache:
             if answer.settings != settings and settings.put_timestamp:
                 fan.call(index, place.replicas[index].address, repair_request(place, index, settings))
         try:
-            while fan.busy:
+            while fan.outstanding:
                 await fan.next()
         finally:
             fan.cancel()

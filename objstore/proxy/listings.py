@@ -85,15 +85,15 @@ class Lister:
         try:
             while len(pages) < needed:
                 wanted = needed if patient else needed + 1
-                while asked < len(order) and len(pages) + len(fan.pending) < wanted:
+                while asked < len(order) and len(pages) + fan.outstanding < wanted:
                     fan.call(order[asked], place.replicas[order[asked]].address, question(order[asked]))
                     asked += 1
-                if not fan.busy:
+                if not fan.outstanding:
                     raise Unavailable(f"too few replicas of {place.name} answered")
                 ended = await fan.next(self._nodes.knobs.listing_hedge_s if patient else None)
                 if ended is None:
                     patient = False
-                    for address in fan.pending.values():
+                    for address in fan.pending:
                         self._nodes.failures.slow(address)
                 elif isinstance(ended[1], (ObjectPage, ContainerPage)):
                     pages[ended[0]] = ended[1]

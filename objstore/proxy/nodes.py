@@ -117,14 +117,22 @@ class FanOut:
         task.add_done_callback(lambda ended: self._take(key, ended))
 
     @property
-    def busy(self) -> bool:
-        """Whether any call has not ended."""
-        return bool(self._tasks)
+    def outstanding(self) -> int:
+        """How many outcomes `next` has still to give."""
+        return len(self._tasks) + len(self._arrived)
 
     @property
-    def pending(self) -> dict[int, Address]:
-        """The calls that have not ended, by key."""
-        return {key: address for key, (_, address) in self._tasks.items()}
+    def pending(self) -> list[Address]:
+        """Whom calls wait for."""
+        return [address for _, address in self._tasks.values()]
+
+    def waits_for(self, key: int) -> bool:
+        """Whether this call has not ended."""
+        return key in self._tasks
+
+    def hopeless(self) -> bool:
+        """Whether no outcome is here, and calls wait for troubled peers only."""
+        return not self._arrived and all(self._nodes.failures.troubled(address) for address in self.pending)
 
     def _take(self, key: int, task: asyncio.Task[Message]) -> None:
         outcome = _outcome_of(task)

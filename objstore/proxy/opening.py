@@ -7,7 +7,6 @@ from math import ceil
 from objstore.model.conditions import NO_CONDITIONS, check_read
 from objstore.model.errors import ContainerNotFound, NotModified, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable
 from objstore.model.names import ObjectName
-from objstore.model.policy import Policies
 from objstore.model.ranges import ByteRange, Span, resolve
 from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
@@ -59,15 +58,12 @@ class PlainRead:
 class Opener:
     """Finds what a user asks for."""
 
-    def __init__(
-        self, nodes: Nodes, placement: Placement, finder: Finder, tables: Tables, access: Access, policies: Policies
-    ) -> None:
+    def __init__(self, nodes: Nodes, placement: Placement, finder: Finder, tables: Tables, access: Access) -> None:
         self.nodes = nodes
         self._placement = placement
         self._finder = finder
         self._tables = tables
         self._access = access
-        self._policies = policies
 
     async def find(
         self, ctx: Context, name: ObjectName, part: Part, newest: bool = False, open_expired: bool = False
@@ -84,8 +80,7 @@ class Opener:
 
     async def newest(self, place: ObjectPlace, part: Part, txn: str, everywhere: bool = False, open_expired: bool = False) -> Found:
         """The same without regard to rights."""
-        policy = self._policies.get(place.replicas[0].target.policy)
-        found = await self._finder.find(place, part, txn, everywhere, policy is not None and policy.sloppy)
+        found = await self._finder.find(place, part, txn, everywhere)
         if found.version is None:
             raise ObjectNotFound("there is no such object", found.tombstone)
         if not open_expired and self.expired(found.version):

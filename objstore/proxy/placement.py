@@ -1,7 +1,7 @@
 """Where a name lives: its replicas' addresses, and which container replica each object replica keeps informed."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from objstore.formats.messages import Address, IndexTarget, Kind, Target
@@ -36,7 +36,7 @@ class Replica(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlace:
-    """Replica i of the object keeps container replica `index[i]` informed."""
+    """Replica i of the object keeps container replica `index[i]` informed. `sloppy`: handoffs may stand in for primaries."""
 
     name: str
     hash: bytes
@@ -44,6 +44,7 @@ class ObjectPlace:
     index: tuple[IndexTarget, ...]
     index_replicas: int
     """How many replicas the container has."""
+    sloppy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,10 @@ class TablePlace:
 class Placement:
     """Looks names up in the rings. Not thread-safe."""
 
-    def __init__(self, rings: Rings, knobs: ProxyKnobs = DEFAULTS) -> None:
+    def __init__(self, rings: Rings, knobs: ProxyKnobs = DEFAULTS, sloppy: Collection[int] = ()) -> None:
+        """`sloppy`: the policies whose quorums handoffs count in."""
         self._rings = rings
+        self._sloppy = frozenset(sloppy)
         self._knobs = knobs
         self._partitions: dict[tuple[int, int], tuple[Ring, tuple[Replica, ...]]] = {}
         self._accounts: dict[str, tuple[Ring, TablePlace]] = {}
@@ -93,13 +96,24 @@ class Placement:
         replicas = self._replicas(policy, ring, partition_of(hash_, ring.part_shift))
         index = self._container(name.account, name.container)[3]
         paired = tuple([index[i % len(index)] for i in range(len(replicas))]) if len(replicas) != len(index) else index
-        return ObjectPlace(str(name), hash_, replicas, paired, len(index))
+        return ObjectPlace(str(name), hash_, replicas, paired, len(index), policy in self._sloppy)
 
     def handoffs(self, place: ObjectPlace) -> Iterator[Replica]:
         """The devices behind the primaries, in the order in which to try them."""
         target = place.replicas[0].target
         ring = self._rings.objects[target.policy]
         return (_replica(device, target.partition, target.policy) for device in ring.handoffs(target.partition))
+
+    def around(self, place: ObjectPlace, failed: Collection[int]) -> ObjectPlace | None:
+        """The same place with handoffs instead of replicas `failed`; None when there are not enough."""
+        handoffs = (replica for replica in self.handoffs(place) if replica not in place.replicas)
+        replicas = list(place.replicas)
+        for i in failed:
+            stand_in = next(handoffs, None)
+            if stand_in is None:
+                return None
+            replicas[i] = stand_in
+        return replace(place, replicas=tuple(replicas))
 
     def _container(self, account: str, container: str) -> tuple[Ring, Ring, TablePlace, tuple[IndexTarget, ...]]:
         rings = self._rings

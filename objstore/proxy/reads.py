@@ -57,10 +57,10 @@ class Finder:
         self._completion = completion
         self._turn = 0
 
-    async def find(self, place: ObjectPlace, part: Part, txn: str, everywhere: bool = False, sloppy: bool = False) -> Found:
+    async def find(self, place: ObjectPlace, part: Part, txn: str, everywhere: bool = False) -> Found:
         """Consult the primaries; with `everywhere` all of them. Raises Unavailable.
 
-        `sloppy`: believe whatever answers, handoffs included, when the primaries make no majority.
+        In a sloppy policy, whatever answers is believed when the primaries make no majority, handoffs included.
         """
         self._turn += 1
         search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
@@ -69,7 +69,7 @@ class Finder:
         finally:
             search.fan.cancel()
         if step is Read.UNAVAILABLE:
-            if not sloppy:
+            if not place.sloppy:
                 raise Unavailable("too few replicas of the object answered")
             await self._ask_handoffs(search)
         elif step is Read.COMPLETE:
@@ -131,7 +131,7 @@ class _Search:
                     self.take(*ended)
                     continue
                 patient = False
-                for address in self.fan.pending.values():
+                for address in self.fan.pending:
                     self.nodes.failures.slow(address)
                 if self._next == len(self._order):
                     continue
@@ -146,7 +146,7 @@ class _Search:
         self._next += 1
         address, target = self.place.replicas[i]
         place, part = self.place, self._part
-        wants_bytes = part.inline_max >= 0 and not (self._bytes_from in self.replies or self._bytes_soon)
+        wants_bytes = part.inline_max >= 0 and not (self._bytes_from in self.replies or self._bytes_soon())
         if wants_bytes:
             self._bytes_from = i
             request = GetObject(target, place.hash, place.name, part.inline_max, part.start, part.length)
@@ -155,10 +155,10 @@ class _Search:
         self.quorum.asked()
         self.fan.call(i, address, request)
 
-    @property
     def _bytes_soon(self) -> bool:
-        address = self.fan.pending.get(self._bytes_from)
-        return address is not None and not self.nodes.failures.troubled(address)
+        if not self.fan.waits_for(self._bytes_from):
+            return False
+        return not self.nodes.failures.troubled(self.place.replicas[self._bytes_from].address)
 
     def take(self, index: int, outcome: Outcome) -> None:
         if isinstance(outcome, ObjectReply) and outcome.version.name == self.place.name and not outcome.version.deleted:

@@ -60,7 +60,7 @@ class ClusterStore:
         that way. The rings in `rings` may be replaced at any time. `offload` runs long computations.
         """
         self.nodes = Nodes(caller, clock, knobs)
-        placement = Placement(rings, knobs)
+        placement = Placement(rings, knobs, [policy.index for policy in policies if policy.sloppy])
         completion = Completion(self.nodes, placement)
         finder = Finder(self.nodes, placement, completion)
         writer = Writer(self.nodes, placement, hlc)
@@ -70,7 +70,7 @@ class ClusterStore:
         quotas = Quotas(self.cache, placement, policies)
         self._inline_bytes_max = knobs.inline_bytes_max
         self._tables = Tables(placement, self.cache, access, lister, TableWriter(self.nodes, self.cache, hlc), policies)
-        self._opener = Opener(self.nodes, placement, finder, self._tables, access, policies)
+        self._opener = Opener(self.nodes, placement, finder, self._tables, access)
         self._storer = Storer(placement, self._tables, access, quotas, self._opener, finder, writer, completion, offload)
         self._large = LargeReader(self._opener, placement, self._tables, access, lister)
         self._manifests = Manifests(self._opener, self._storer, self._large)

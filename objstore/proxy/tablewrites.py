@@ -112,14 +112,13 @@ class _Attempt:
 
     async def _grace(self) -> None:
         deadline = 0.0
-        clock, failures = self._nodes.clock, self._nodes.failures
-        while self._fan.busy and not all(failures.troubled(address) for address in self._fan.pending.values()):
-            now = clock.monotonic()
+        while self._fan.outstanding and not self._fan.hopeless():
+            now = self._nodes.clock.monotonic()
             deadline = deadline or now + self._nodes.knobs.straggler_grace_s
             ended = await self._fan.next(max(0.0, deadline - now))
             if ended is None:
-                for address in self._fan.pending.values():
-                    failures.slow(address)
+                for address in self._fan.pending:
+                    self._nodes.failures.slow(address)
                 return
 
     def _take(self, outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ longer than the grace is dropped as long as a majority goes on, and gets its cop
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from objstore.formats.messages import CommitPut, Message, OpenPut, Ready, Stored
@@ -15,7 +15,7 @@ from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.model.version import Version
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes, Outcome
-from objstore.proxy.placement import ObjectPlace
+from objstore.proxy.placement import ObjectPlace, Replica
 from objstore.proxy.writes import Tally, Written
 from objstore.rpc.interface import Chunk, Exchange, PeerUnavailable
 from objstore.runtime.clock import HybridClock
@@ -24,12 +24,20 @@ from objstore.runtime.clock import HybridClock
 class _Lane:
     """The stream to one primary: a queue, and a task that sends what is in it. `changed` is called at every step."""
 
-    __slots__ = ("_changed", "_nodes", "_place", "_queue", "_wake", "address", "committing", "error", "exchange", "index",
-                 "missed", "queued_bytes", "reply", "task")  # fmt: skip
-
-    def __init__(self, nodes: Nodes, place: ObjectPlace, index: int, size: int, txn: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        place: ObjectPlace,
+        index: int,
+        handoffs: Iterator[Replica],
+        size: int,
+        txn: str,
+        changed: Callable[[], None],
+    ) -> None:
+        """`handoffs`: what may stand in for primaries that do not answer; all lanes take from the same ones."""
         self.index = index
-        self.address = place.replicas[index].address
+        self.replica = place.replicas[index]
+        self._handoffs = handoffs
         self.queued_bytes = 0
         self.error: NodeError | PeerUnavailable | None = None
         self.reply: Outcome | None = None
@@ -74,26 +82,45 @@ class _Lane:
 
     async def _run(self, size: int, txn: str) -> None:
         """Until the object is stored. Fails into `error`."""
-        knobs = self._nodes.knobs
-        request = OpenPut(self._place.replicas[self.index].target, self._place.hash, self._place.name, size)
         try:
-            # The peer bounds its own waits by the same figure, so it must outlast a client that pauses.
-            self.exchange = await self._nodes.open(self.address, request, txn, knobs.stream_timeout_s)
-            await self._answer(Ready, knobs.node_timeout_s)
+            await self._open(size, txn)
             while not isinstance(self.reply, Stored):
                 while not self._queue:
                     self._wake.clear()
                     await self._wake.wait()
                 await self._send(self._queue.popleft())
-            self._nodes.failures.well(self.address)
+            self._nodes.failures.well(self.replica.address)
+            assert self.exchange is not None
             await self.exchange.finish()
         except (NodeError, PeerUnavailable) as error:
             if isinstance(error, PeerUnavailable):
-                self._nodes.failures.failed(self.address)
+                self._nodes.failures.failed(self.replica.address)
             self._fail(error)
         finally:
             if self.exchange is not None:
                 self.exchange.abort()
+
+    async def _open(self, size: int, txn: str) -> None:
+        """At the primary or what stands in for it. Raises NodeError, PeerUnavailable."""
+        knobs = self._nodes.knobs
+        while True:
+            address, target = self.replica
+            request = OpenPut(target, self._place.hash, self._place.name, size)
+            try:
+                # The peer bounds its own waits by the same figure, so it must outlast a client that pauses.
+                self.exchange = await self._nodes.open(address, request, txn, knobs.stream_timeout_s)
+                await self._answer(Ready, knobs.node_timeout_s)
+            except (NodeError, PeerUnavailable) as error:
+                if self.exchange is not None:
+                    self.exchange.abort()
+                stand_in = next(self._handoffs, None)
+                if stand_in is None:
+                    raise
+                self.replica = stand_in
+                if isinstance(error, PeerUnavailable):
+                    self._nodes.failures.failed(address)
+            else:
+                return
 
     async def _send(self, item: bytes | CommitPut) -> None:
         assert self.exchange is not None
@@ -155,7 +182,10 @@ class Streams:
         admitted = [i for i in range(len(place.replicas)) if nodes.failures.admit(place.replicas[i].address)]
         if len(admitted) < self._needed:
             admitted = list(range(len(place.replicas)))
-        self._lanes = [_Lane(nodes, place, i, size, txn, self._wake) for i in admitted]
+        handoffs = completion.placement.handoffs(place) if place.sloppy else iter(())
+        self._lanes = []
+        for i in admitted:
+            self._lanes.append(_Lane(nodes, place, i, handoffs, size, txn, self._wake))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -201,7 +231,7 @@ class Streams:
             spare = len(live) - len(lagging) >= self._needed
             if spare and waited >= knobs.straggler_grace_s:
                 for lane in lagging:
-                    self._nodes.failures.slow(lane.address)
+                    self._nodes.failures.slow(lane.replica.address)
                     lane.drop("it lags behind")
                 return
             if waited >= knobs.node_timeout_s:
@@ -256,22 +286,26 @@ class Streams:
                 continue
             now = clock.monotonic()
             until = until or now + self._nodes.knobs.straggler_grace_s
-            hopeful = not all(failures.troubled(lane.address) for lane in pending)
+            hopeful = not all(failures.troubled(lane.replica.address) for lane in pending)
             if now >= until or not (hopeful or not tally.listed):
                 for lane in pending:
-                    failures.slow(lane.address)
+                    failures.slow(lane.replica.address)
                 return tally
             await self._change(until - now)
 
     async def _spread(self, tally: Tally, earlier: set[int], version: Version) -> int:
         """A later timestamp went to those who refused the first one; who took the first one needs the later one too."""
-        source = self._place.replicas[tally.stored[0]]
+        source = self._source(tally)
         needed = self._needed - len(tally.stored)
         return await self._completion.spread(self._place, source, earlier, needed, version.size, self._txn)
 
+    def _source(self, tally: Tally) -> Replica:
+        """Somebody who has it now."""
+        return next(lane.replica for lane in self._lanes if lane.index == tally.stored[0])
+
     def _mend(self, tally: Tally, version: Version) -> None:
         """Who does not get it by the stream gets it from one that has it."""
-        source = self._place.replicas[tally.stored[0]]
+        source = self._source(tally)
         under_way = {lane.index: lane for lane in self._lanes if lane.committing}
         for index in set(range(len(self._place.replicas))) - set(tally.stored):
             mend = partial(self._completion.mend, self._place, source, index, version.size, self._txn)

@@ -76,7 +76,9 @@ class Tally:
 
 
 class Writer:
-    """Writes small changes: puts with the body at hand, deletions, metadata."""
+    """Writes small changes: puts with the body at hand, deletions, metadata. In a sloppy policy, what failed at primaries is tried
+    at handoffs, which count then.
+    """
 
     def __init__(self, nodes: Nodes, placement: Placement, hlc: HybridClock) -> None:
         self.nodes = nodes
@@ -99,6 +101,10 @@ class Writer:
             if verdict is Write.DONE:
                 return Written(timestamp, tally.listed, existed, tuple(tally.absent))
             if verdict is Write.FAILED:
+                moved = self.placement.around(place, tally.failed) if place.sloppy else None
+                if moved is not None and tally.failed:
+                    place = moved
+                    continue
                 raise NodeError(Code.NOT_FOUND) if tally.absent else tally.error()
             after = tally.quorum.newer
         raise Conflict("newer writes of the same object keep coming")
@@ -107,18 +113,16 @@ class Writer:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
         waits for a peer that is known to be slow, unless the listing is still behind.
         """
-        clock, failures = self.nodes.clock, self.nodes.failures
         deadline = 0.0
-        while fan.busy:
-            hopeful = not all(failures.troubled(address) for address in fan.pending.values())
-            if not (hopeful or not tally.listed or self.nodes.crowded):
+        while fan.outstanding:
+            if fan.hopeless() and tally.listed and not self.nodes.crowded:
                 return
-            now = clock.monotonic()
+            now = self.nodes.clock.monotonic()
             deadline = deadline or now + self.nodes.knobs.straggler_grace_s
             ended = await fan.next(max(0.0, deadline - now))
             if ended is None:
-                for address in fan.pending.values():
-                    failures.slow(address)
+                for address in fan.pending:
+                    self.nodes.failures.slow(address)
                 return
             tally.take(*ended)
 
@@ -171,8 +175,7 @@ class _Attempt:
                 for index in tally.failed:
                     self._writer.spare(self._place, index, self._request_for, self._txn)
         finally:
-            if fan.busy:
-                fan.leave(self._late if verdict is Write.DONE else None)
+            fan.leave(self._late if verdict is Write.DONE else None)
         return verdict
 
     def _send(self) -> None:

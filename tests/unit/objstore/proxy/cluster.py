@@ -80,7 +80,7 @@ class Node:
 class Cluster:
     """`count` nodes; every partition's primaries are the first `replicas` of them, so the rest are handoffs."""
 
-    def __init__(self, root: Path, count: int, replicas: int, policies: Policies = ONE_POLICY) -> None:
+    def __init__(self, root: Path, count: int, replicas: int, policies: Policies = ONE_POLICY, table_replicas: int = 0) -> None:
         self.clock = SystemClock()
         self.network = Network(self.clock)
         self.policies = policies
@@ -90,7 +90,8 @@ class Cluster:
             directory.mkdir()
             self.nodes.append(Node(number, directory, self.network, self.clock))
         ring = _ring(count, replicas)
-        self.rings = Rings(ring, ring, {policy.index: ring for policy in policies}, b"pre", b"suf")
+        tables = _ring(count, table_replicas or replicas)
+        self.rings = Rings(tables, tables, {policy.index: ring for policy in policies}, b"pre", b"suf")
         self.stores: list[ClusterStore] = []
 
     def store(self, knobs: ProxyKnobs = QUICK, clock: SystemClock | None = None) -> ClusterStore:
@@ -149,8 +150,11 @@ def _ring(count: int, replicas: int, part_power: int = 3) -> Ring:
 
 
 @asynccontextmanager
-async def running(root: Path, count: int = 4, replicas: int = 3, policies: Policies = ONE_POLICY) -> AsyncIterator[Cluster]:
-    cluster = Cluster(root, count, replicas, policies)
+async def running(
+    root: Path, count: int = 4, replicas: int = 3, policies: Policies = ONE_POLICY, table_replicas: int = 0
+) -> AsyncIterator[Cluster]:
+    """`table_replicas` are those of accounts and containers, as many as of objects where not given."""
+    cluster = Cluster(root, count, replicas, policies, table_replicas)
     for node in cluster.nodes:
         await node.start()
     try:

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from objstore.formats.messages import DeleteObject, GetObject, PutObject, Query
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, InsufficientStorage, ObjectNotFound, StoreError, Unavailable
+from objstore.model.policy import Policies, Policy
 from objstore.proxy.operations import NewObject
 from objstore.proxy.store import ClusterStore
-from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, get, head, named, put
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, get, head, named, put, running
 
 LARGE = bytes(range(256)) * 4096 * 5  # 5 MiB
 
@@ -249,3 +252,20 @@ async def test_containers_down_the_row_follows(cluster: Cluster, store: ClusterS
         node.dispatcher.handlers.pop(next(t for t in node.dispatcher.handlers if t.__name__ == "MergeObjectRows"))
     result = await put(store, name, b"x")
     assert not result.listed
+
+
+@pytest.fixture
+async def sloppy(tmp_path: Path) -> AsyncIterator[Cluster]:
+    policies = Policies([Policy(0, "plain"), Policy(1, "sloppy", default=True, sloppy=True)])
+    async with running(tmp_path, 5, policies=policies, table_replicas=5) as cluster:
+        yield cluster
+
+
+async def test_in_a_sloppy_policy_handoffs_count(sloppy: Cluster, body: bytes) -> None:
+    store = sloppy.store()
+    await store.put_container(OWNER, ACCOUNT, "c", {})
+    name = named(sloppy, "o")
+    sloppy.down(0, 1)
+    await put(store, name, body)
+    assert await get(store, name) == body
+    await store.delete_object(OWNER, name, NO_CONDITIONS)

@@ -1,0 +1,67 @@
+"""Around failing peers, and back to them."""
+
+from objstore.formats.messages import Address, Target
+from objstore.proxy.failures import FailingPeers
+from objstore.proxy.knobs import ProxyKnobs
+from objstore.proxy.placement import Replica
+from objstore.runtime.clock import SystemClock
+
+A, B, C = (Address("127.0.0.1", port) for port in (1, 2, 3))
+REPLICAS = [Replica(address, Target("d", 0)) for address in (A, B, C)]
+KNOBS = ProxyKnobs(failing_min_s=1.0, failing_max_s=4.0)
+
+
+class Clock(SystemClock):
+    at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def test_turns() -> None:
+    peers = FailingPeers(Clock(), KNOBS)
+    assert [peers.order(REPLICAS, turn) for turn in range(4)] == [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]
+
+
+def test_slow_ones_later_failing_ones_last() -> None:
+    peers = FailingPeers(Clock(), KNOBS)
+    peers.failed(A)
+    peers.slow(B)
+    assert peers.order(REPLICAS, 0) == [2, 1, 0]
+    assert peers.troubled(A)
+    assert peers.troubled(B)
+    assert not peers.troubled(C)
+    assert not peers.admit(A)
+    assert peers.admit(B)
+    peers.well(A)
+    peers.well(B)
+    assert peers.order(REPLICAS, 0) == [0, 1, 2]
+
+
+def test_one_request_tries_again_after_each_pause() -> None:
+    clock = Clock()
+    peers = FailingPeers(clock, KNOBS)
+    pauses = []
+    for _ in range(5):
+        peers.failed(A)
+        peers.failed(A)  # many requests fail at once: one failure
+        started = clock.at
+        while not peers.admit(A):
+            clock.at += 0.5
+        pauses.append(clock.at - started)
+        assert not peers.admit(A)  # the others wait for its outcome
+    assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0]
+    peers.well(A)
+    peers.failed(A)
+    clock.at += 1.0
+    assert peers.admit(A)
+
+
+def test_a_slow_peer_that_fails() -> None:
+    peers = FailingPeers(Clock(), KNOBS)
+    peers.slow(A)
+    assert peers.admit(A)
+    peers.failed(A)
+    assert not peers.admit(A)
+    peers.slow(A)
+    assert not peers.admit(A)

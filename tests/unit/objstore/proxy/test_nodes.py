@@ -1,0 +1,127 @@
+"""Several calls at once, and what goes on after its client was answered."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from objstore.formats.messages import Address, Message, NodeStatus, Ready
+from objstore.model.errors import Code, NodeError
+from objstore.proxy.knobs import ProxyKnobs
+from objstore.proxy.nodes import FanOut, Nodes
+from objstore.rpc.interface import Exchange, PeerTimeout, PeerUnavailable
+from objstore.runtime.clock import SystemClock
+
+PEERS = [Address("127.0.0.1", port) for port in range(4)]
+KNOBS = ProxyKnobs(straggler_grace_s=0.1, stop_timeout_s=0.3)
+
+
+class Script:
+    """A caller whose answers are functions, by port."""
+
+    def __init__(self, *answers: Callable[[], Awaitable[Message]]) -> None:
+        self._answers = answers
+        self.cancelled = 0
+
+    async def call(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Message:
+        try:
+            return await self._answers[address.port]()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def open(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Exchange:
+        raise PeerUnavailable("no streams here")
+
+
+def after(delay_s: float, outcome: Message | Exception) -> Callable[[], Awaitable[Message]]:
+    async def answer() -> Message:
+        await asyncio.sleep(delay_s)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return answer
+
+
+def fan_out(*answers: Callable[[], Awaitable[Message]]) -> tuple[FanOut, Nodes, Script]:
+    script = Script(*answers)
+    nodes = Nodes(script, SystemClock(), KNOBS)
+    fan = FanOut(nodes, "tx")
+    for i in range(len(answers)):
+        fan.call(i, PEERS[i], NodeStatus())
+    return fan, nodes, script
+
+
+async def test_outcomes_come_in_order_of_arrival() -> None:
+    refusal = NodeError(Code.BUSY)
+    fan, nodes, _ = fan_out(after(0.03, Ready()), after(0, refusal), after(0.01, PeerTimeout("late")))
+    assert fan.outstanding == 3
+    outcomes = [await fan.next() for _ in range(3)]
+    assert [outcome[0] for outcome in outcomes if outcome] == [1, 2, 0]
+    assert outcomes[0] == (1, refusal)
+    assert outcomes[2] == (0, Ready())
+    assert await fan.next() is None
+    assert nodes.failures.troubled(PEERS[2])
+    assert not nodes.failures.troubled(PEERS[1])
+
+
+async def test_waiting_has_an_end() -> None:
+    fan, _, script = fan_out(after(5, Ready()), after(0, Ready()))
+    assert await fan.next(0.05) == (1, Ready())
+    assert await fan.next(0.02) is None
+    assert (fan.outstanding, fan.pending, fan.waits_for(0), fan.waits_for(1)) == (1, [PEERS[0]], True, False)
+    fan.cancel()
+    await asyncio.sleep(0)
+    assert (script.cancelled, fan.outstanding) == (1, 0)
+
+
+async def test_what_arrived_together_is_not_lost() -> None:
+    fan, _, _ = fan_out(after(0, Ready()), after(0, Ready()), after(0, Ready()))
+    found = [await fan.next()]
+    assert (fan.outstanding, fan.pending) == (2, [])
+    found += [await fan.next(), await fan.next()]
+    assert sorted(outcome[0] for outcome in found if outcome) == [0, 1, 2]
+    assert (fan.outstanding, await fan.next()) == (0, None)
+
+
+async def test_calls_left_alone_go_on() -> None:
+    fan, nodes, _ = fan_out(after(0.05, Ready()), after(0.02, NodeError(Code.NO_SPACE)))
+    late: dict[int, object] = {}
+    fan.leave(late.__setitem__)
+    await nodes.stop()
+    assert late[0] == Ready()
+    assert isinstance(late[1], NodeError)
+
+
+async def test_a_defect_is_raised_not_swallowed() -> None:
+    fan, _, _ = fan_out(after(0, ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        await fan.next()
+
+
+async def test_late_answers_make_a_peer_slow_early_ones_well() -> None:
+    fan, nodes, _ = fan_out(after(0.15, Ready()), after(0, Ready()))
+    nodes.failures.slow(PEERS[1])
+    while await fan.next():
+        pass
+    assert nodes.failures.troubled(PEERS[0])
+    assert not nodes.failures.troubled(PEERS[1])
+
+
+async def test_the_stop_is_bounded() -> None:
+    nodes = Nodes(Script(), SystemClock(), KNOBS)
+    ended = []
+
+    async def work(delay_s: float) -> None:
+        try:
+            await asyncio.sleep(delay_s)
+            ended.append(delay_s)
+        except asyncio.CancelledError:
+            ended.append(-1.0)
+            raise
+
+    nodes.spawn(work(0.1))
+    nodes.spawn(work(60))
+    await nodes.stop()
+    assert ended == [0.1, -1.0]
