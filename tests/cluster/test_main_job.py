@@ -45,7 +45,9 @@ def test_a_tree_goes_up_and_comes_back(deployment: Deployment, tmp_path: Path) -
     swift_client(deployment, "upload", "-S", segment, "--use-slo", "static", "big", cwd=tmp_path)
 
     def account_is_exact() -> bool:
-        account = swift.request("HEAD").headers
+        answer = swift.request("HEAD")
+        assert answer.status == 204, answer
+        account = answer.headers
         # The big file's segments twice, its dynamic manifest (empty) and its static one (counted by its manifest's bytes).
         segments = -(-BIG_MIB // SEGMENT_MIB)
         containers = [
