@@ -12,10 +12,10 @@ from objstore.model.listing import Listed, Page, Span
 from objstore.model.rows import Subdir
 from objstore.tables.rowkind import RowKind
 
-BATCH_ROWS_MAX = 512
+BATCH_ROWS_MAX = 128
 FOLDING_BATCH_ROWS = 32
 PAGE_ROWS_LOOKED_AT_MAX = 50_000
-PAGE_BYTES_MAX = 1_250_000  # with one more batch of the longest names it still fits one node message
+PAGE_BYTES_MAX = 1_800_000  # with one more batch of the longest names it still fits one node message (Knobs.packet_bytes_max)
 
 EMPTY_DIGEST = xxhash.xxh3_128_digest(b"")
 """Of a page that looked at no row; a missing database has it too."""
