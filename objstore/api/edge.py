@@ -47,7 +47,7 @@ class EdgeMetrics(Protocol):
     """Where the edge counts."""
 
     def request(self, method: str, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """One request was answered; status 0 when the client left before."""
+        """One request is over; status 499 when the client left before its answer was sent."""
 
 
 class NothingElse:
@@ -125,13 +125,14 @@ class Edge:
         if not request.path.startswith("/"):
             request.strip_origin()
         api = self._api_of(request)
-        status, sent, outcome = 0, 0, Outcome(False, True)
+        status, sent, outcome = 499, 0, Outcome(False, True)
         try:
             try:
                 reply = _refusal(request) or await api.handle(request)
                 status, sent, outcome = await self._answer(request, reply)
             except StoreError as error:
                 if request.responded:
+                    status = 503
                     self._cut(request, error)
                 else:
                     status, sent, outcome = await self._answer(request, api.error_reply(request, error))
@@ -139,10 +140,11 @@ class Edge:
             pass  # the client is gone: there is nobody to answer
         except Exception as error:
             _LOG.exception("request failed", extra={"txn": request.txn, "method": request.method})
+            status = 500
             if request.responded:
                 self._cut(request, error)
             else:
-                status, outcome = 500, await self._last_words(request)
+                outcome = await self._last_words(request)
         self._account(request, status, sent, self._clock.monotonic() - started)
         return outcome
 
@@ -161,7 +163,7 @@ class Edge:
         try:
             status, sent, outcome = await self._answer(request, reply)
         except ConnectionError:
-            status, sent, outcome = 0, 0, Outcome(False, True)
+            status, sent, outcome = 499, 0, Outcome(False, True)
         self._account(request, status, sent, 0.0)
         return outcome
 

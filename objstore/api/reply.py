@@ -76,10 +76,18 @@ def head_bytes(reply: Reply, request: Request, date: str, keep_alive: bool) -> b
     elif version == "1.0" or "keep-alive" in request.headers.get("connection", "").lower():
         lines.append("Connection: keep-alive")
     text = "\r\n".join(lines)
+    if not text.isascii():
+        lines.sort(key=_is_named_oddly)
+        text = "\r\n".join(lines)
     breaks = len(lines) + 1  # one less than lines, and two in the line of ids
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise BadField(f"{request.txn}: a response field holds a line break or a NUL")
     return bytes_of(text + "\r\n\r\n")
+
+
+def _is_named_oddly(line: str) -> bool:
+    """Whether a field's name is more than ASCII. Such fields come last: Python's own HTTP client reads none behind one."""
+    return not line.partition(":")[0].isascii()
 
 
 async def send(reply: Reply, request: Request, date: str, keep_alive: bool) -> int:

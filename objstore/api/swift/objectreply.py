@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from objstore.api.reply import JOIN_BYTES_MAX, Fields, Reply
 from objstore.api.swift.call import Call
 from objstore.api.swift.headers import shown_etag, version_fields
+from objstore.model.octets import bytes_of
 from objstore.model.ranges import Span
 from objstore.proxy.operations import ObjectRead
 from objstore.runtime.interface import Rng
@@ -66,7 +67,7 @@ def content_range(span: Span, size: int) -> str:
 def _multipart(call: Call, read: ObjectRead, fields: Fields, spans: list[Span], content_type: str, boundary: str) -> Reply:
     fields[0] = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
     heads = [
-        f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {content_range(span, read.size)}\r\n\r\n".encode()
+        bytes_of(f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {content_range(span, read.size)}\r\n\r\n")
         for span in spans
     ]
     end = f"--{boundary}--".encode()

@@ -91,7 +91,7 @@ async def test_mutated_requests() -> None:
         if theirs is not None:
             assert ours == theirs, (parts, ours, theirs)
             accepted += bool(theirs)
-        elif ours:
+        elif ours and not filtered.mid_head:  # else a last line is held back, whose end may still be refused
             exceptions += 1
             for _, path, names, *_ in ours:
                 named = [name for name, _ in names if not name.isascii()]

@@ -52,6 +52,7 @@ async def test_a_name_goes_in_and_out(site: Site) -> None:
     assert answer["X-Object-Meta-Ü".encode().decode("latin-1")] == "grün".encode().decode("latin-1")
     assert answer["X-Object-Meta-Plain"] == "x"
     assert not any("x-utf8" in name.lower() for name in answer.names())
+    assert [name.isascii() for name, _ in answer.fields] == [True] * (len(answer.fields) - 1) + [False], "odd names come last"
 
 
 async def test_in_any_split(site: Site) -> None:
