@@ -229,7 +229,8 @@ class Streams:
             started = started or clock.monotonic()
             waited = clock.monotonic() - started
             spare = len(live) - len(lagging) >= self._needed
-            if spare and waited >= knobs.straggler_grace_s:
+            hopeless = all(self._nodes.failures.troubled(lane.replica.address) for lane in lagging)
+            if spare and (hopeless or waited >= knobs.straggler_grace_s):
                 for lane in lagging:
                     self._nodes.failures.slow(lane.replica.address)
                     lane.drop("it lags behind")
