@@ -63,9 +63,9 @@ NEVER = {
 NEVER_CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 BROAD_ALLOWED = (
     *("objstore/runtime/worker.py", "objstore/runtime/disk.py", "objstore/runtime/readers.py"),
-    *("objstore/rpc/guard.py", "objstore/api/edge", "objstore/tables/committer.py"),
+    *("objstore/rpc/guard.py", "objstore/api/edge", "objstore/tables/committer.py", "objstore/app/wiring.py"),
 )
-"""A worker's pass, a thread's job, a peer's request and a client's request may fail in any way, and the process goes on."""
+"""A worker's pass, a thread's job, a request of a peer or a client, the end of a part may fail in any way: the process goes on."""
 SECRET_NAME = re.compile(r"(^|_)(sig|signature|token|digest|hmac|mac|secret|password)$")
 
 

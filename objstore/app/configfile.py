@@ -1,6 +1,7 @@
 """TOML file -> `Config`. Every mistake in the file is reported at once, each as one plain line with file and key."""
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -183,4 +184,7 @@ def policies_of(config: Config) -> Policies:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -27,13 +27,13 @@ def tls_context(config: Proxy) -> ssl.SSLContext | None:
     return context
 
 
-async def keep_fresh(context: ssl.SSLContext, config: Proxy) -> None:
+async def keep_fresh(context: ssl.SSLContext, config: Proxy, look_every_s: float = LOOK_EVERY_S) -> None:
     """Load the certificate again whenever its files change, until cancelled. New connections then get it; a pair that does not
     fit together (one file written, the other not yet) is tried again.
     """
     loaded = _stamp(config)
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(look_every_s)
         found = _stamp(config)
         if found is None or found == loaded:
             continue

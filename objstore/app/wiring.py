@@ -78,6 +78,8 @@ class Graph:
                     await step()
             except TimeoutError:
                 log.error("did not stop in time", extra={"what": what, "timeout_s": timeout_s})
+            except Exception:
+                log.exception("failed to stop", extra={"what": what})
 
 
 def _report(what: str, task: "asyncio.Future[Any]") -> None:
