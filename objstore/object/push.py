@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from crc32c import crc32c
+
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import (
     Address,
@@ -73,7 +75,9 @@ class Pusher:
         try:
             if found.version.size <= INLINE_BYTES_MAX:
                 body = await device.disk.run(lambda: found.read(0, found.version.size))
-                await self._call(address, PutObject(request.to, request.hash, found.version, body, request.index, True))
+                await self._call(
+                    address, PutObject(request.to, request.hash, found.version, body, request.index, True, crc32c(body))
+                )
             else:
                 await self._stream(device, address, request, found)
         except Corrupt as error:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from crc32c import crc32c
+
 from objstore.formats.messages import (
     CommitPut,
     DeleteObject,
@@ -147,7 +149,10 @@ class ObjectServer:
                 if request.inline_max < 0:
                     return ObjectReply(version)
                 start, length = resolve_range(version.size, request.start, request.length)
-                return ObjectReply(version, found.read(start, length) if length <= request.inline_max else None)
+                if length > request.inline_max:
+                    return ObjectReply(version)
+                body = found.read(start, length)
+                return ObjectReply(version, body, crc32c(body))
             finally:
                 found.file.close()
 

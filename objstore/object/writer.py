@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from crc32c import crc32c
+
 from objstore.formats.filenames import HASH_BYTES, FileKind
 from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, PutObject, Stored, Target
 from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
@@ -63,6 +65,8 @@ class ObjectWriter:
         version, body = request.version, request.body
         subject = self._subject(device, request.target, request.hash, version.name, request.index)
         self._check_put(version, len(body), request.pushed)
+        if request.crc not in (-1, crc32c(body)):
+            raise NodeError(Code.CORRUPT, "the body was damaged on its way here")
         version = normal(version)
         encoded = encode(version, checksum_table(body), len(body))
 

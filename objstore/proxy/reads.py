@@ -7,6 +7,8 @@ R = n - W + 1 make no view of the majority; then the answer is Unavailable, neve
 
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from objstore.formats.messages import GetObject, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority
@@ -161,7 +163,7 @@ class _Search:
         return not self.nodes.failures.troubled(self.place.replicas[self._bytes_from].address)
 
     def take(self, index: int, outcome: Outcome) -> None:
-        if isinstance(outcome, ObjectReply) and outcome.version.name == self.place.name and not outcome.version.deleted:
+        if isinstance(outcome, ObjectReply) and self._sound(outcome):
             self.replies[index] = outcome
             self.quorum.answered(index, outcome.version.order)
         elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
@@ -169,6 +171,12 @@ class _Search:
             self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
         else:
             self.quorum.failed(index)
+
+    def _sound(self, reply: ObjectReply) -> bool:
+        """About this object, and as it was read."""
+        if reply.version.name != self.place.name or reply.version.deleted:
+            return False
+        return reply.body is None or crc32c(reply.body) == reply.crc
 
     def found(self) -> Found:
         quorum, replies, primaries = self.quorum, self.replies, self.place.replicas

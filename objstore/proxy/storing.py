@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import md5
 
+from crc32c import crc32c
+
 from objstore.formats.messages import IndexTarget, Message, PutObject, Target
 from objstore.model.conditions import NO_CONDITIONS, Conditions, check_write
 from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ContainerNotFound, TooLarge
@@ -127,12 +129,13 @@ class Storer:
 
     async def _put_small(self, ctx: Context, slot: Slot, version_at: Callable[[int], Version], body: bytes) -> PutResult:
         place = slot.place
+        crc = crc32c(body)
 
         def at(timestamp: int) -> RequestFor:
             version = version_at(timestamp)
 
             def request(target: Target, index: IndexTarget | None) -> Message:
-                return PutObject(target, place.hash, version, body, index)
+                return PutObject(target, place.hash, version, body, index, crc=crc)
 
             return request
 

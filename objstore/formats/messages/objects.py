@@ -18,6 +18,8 @@ class PutObject(Message, frozen=True):
     body: bytes
     index: IndexTarget | None
     pushed: bool = False
+    crc: int = -1
+    """crc32c of `body` where it was made; a body that differs on arrival is refused as corrupt. -1: not given."""
 
 
 class OpenPut(Message, frozen=True):
@@ -97,6 +99,8 @@ class ObjectReply(Message, frozen=True):
 
     version: Version
     body: bytes | None = None
+    crc: int = -1
+    """crc32c of `body` where it was read; -1 without a body."""
 
 
 class ReadObject(Message, frozen=True):
