@@ -54,8 +54,8 @@ def measure(
     result = asyncio.run(run(cluster.port, make, args.connections, args.seconds, count))
     cpu_us = (cluster.cpu_s() - before) / max(1, result.requests) * 1e6
     print(
-        f"{name:16} {result.rate:9.0f} req/s   p50 {result.percentile(0.5) * 1e3:7.2f} ms   p99 {result.percentile(0.99) * 1e3:7.2f} ms"
-        f"   {cpu_us:8.0f} CPU µs/request   ({result.requests} requests)",
+        f"{name:16} {result.rate:9.0f} req/s   p50 {result.percentile(0.5) * 1e3:7.2f} ms"
+        f"   p99 {result.percentile(0.99) * 1e3:7.2f} ms   {cpu_us:8.0f} CPU µs/request   ({result.requests} requests)",
         flush=True,
     )
     if set(result.statuses) != {expected}:

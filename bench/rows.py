@@ -118,7 +118,8 @@ async def measure(directory: str, rows: int) -> None:
             lambda at_once=at_once: bench.fill(f"/a/one{at_once}", near[:few], 1, 1, at_once),
         )
     for name in ("near", "random"):
-        await timed(f"page of 1,000 of {rows} rows, {name}", 200, "page", lambda n=name: bench.list_pages(f"/a/{n}", 200, Query(1000)))
+        what = f"page of 1,000 of {rows} rows, {name}"
+        await timed(what, 200, "page", lambda n=name: bench.list_pages(f"/a/{n}", 200, Query(1000)))
     await timed("digest of 1,000 rows", 200, "page", lambda: bench.list_pages("/a/near", 200, Query(1000), True))
     await timed("page of 10,000 rows", 20, "page", lambda: bench.list_pages("/a/near", 20, Query(10_000)))
     await timed("page of 100 rows", 1000, "page", lambda: bench.list_pages("/a/near", 1000, Query(100)))

@@ -36,7 +36,7 @@ def builder_from_swift(content: bytes) -> RingBuilder:
         raise ValueError("it does not hold a builder")
     try:
         return _builder(state)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("its content is damaged") from error
     except (BuilderError, DeviceError) as error:
         raise ValueError(str(error)) from error

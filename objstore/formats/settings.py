@@ -41,4 +41,4 @@ def without_voided(values: dict[str, Setting], delete_timestamp: int) -> dict[st
 
 def _creation(settings: Settings) -> tuple[bool, int, int, int]:
     """Orders what two replicas say of the creation; the greater is kept."""
-    return (settings.created_timestamp > 0, settings.base_timestamp, -settings.created_timestamp, -settings.policy)
+    return (settings.created_timestamp > 0, settings.base_timestamp, -settings.created_timestamp, settings.policy)
