@@ -1,5 +1,6 @@
 """Which peers failed or lagged a moment ago, so that requests go around them. What is remembered here fades by itself."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from objstore.formats.messages import Address
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
 from objstore.proxy.placement import Replica
 from objstore.runtime.interface import Clock
+
+logger = logging.getLogger("objstore.proxy")
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class FailingPeers:
         trouble = self._troubles.setdefault(address, _Trouble())
         now = self._clock.monotonic()
         if trouble.trying or now >= trouble.failing_until:
+            if not trouble.pause_s:
+                logger.warning("peer fails", extra={"peer": f"{address.ip}:{address.port}"})
             trouble.pause_s = min(max(2 * trouble.pause_s, self._knobs.failing_min_s), self._knobs.failing_max_s)
             trouble.failing_until = now + trouble.pause_s
             trouble.trying = False
@@ -45,7 +50,9 @@ class FailingPeers:
     def well(self, address: Address) -> None:
         """It answered in time."""
         if self._troubles:
-            self._troubles.pop(address, None)
+            trouble = self._troubles.pop(address, None)
+            if trouble is not None and trouble.pause_s:
+                logger.info("peer answers again", extra={"peer": f"{address.ip}:{address.port}"})
 
     def troubled(self, address: Address) -> bool:
         """Slow or failing: not to be waited for when others suffice."""

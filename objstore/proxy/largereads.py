@@ -4,7 +4,8 @@ A reader needs the right to read every segment, checked as for a request of its 
 begins, so that a broken manifest is an error (Conflict) and not a cut connection.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -48,14 +49,18 @@ class LargeRead:
     spans: list[Span] | None
     parts: int | None
     segments: "Segments"
-    data: None = field(default=None, init=False)
+    streams: list[AsyncGenerator[bytes, None]] = field(default_factory=list)
 
     def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
         """As ObjectRead."""
-        return self.segments.read(span or Span(0, self.size))
+        stream = self.segments.read(span or Span(0, self.size))
+        self.streams.append(stream)
+        return stream
 
     async def close(self) -> None:
-        """As ObjectRead; nothing is open between the pieces of a body."""
+        """As ObjectRead."""
+        for stream in self.streams:
+            await stream.aclose()
 
 
 class Segments:
@@ -70,7 +75,7 @@ class Segments:
         self._segments = segments
         self._expired = expired
         self._depth = depth
-        self._first: tuple[Piece, AsyncIterator[bytes]] | None = None
+        self._first: tuple[Piece, AsyncGenerator[bytes, None]] | None = None
 
     async def prepare(self, span: Span) -> None:
         """Open the first segment of `span`. Raises Conflict when that cannot be done."""
@@ -78,7 +83,7 @@ class Segments:
         if piece is not None and not piece.segment.data:
             self._first = (piece, await self._open(piece))
 
-    async def read(self, span: Span) -> AsyncIterator[bytes]:
+    async def read(self, span: Span) -> AsyncGenerator[bytes, None]:
         """The bytes of `span`. Raises StoreErrors."""
         for piece in locate(self._segments, span):
             if piece.segment.data:
@@ -89,10 +94,11 @@ class Segments:
             else:
                 body = await self._open(piece)
             self._first = None
-            async for data in body:
-                yield data
+            async with aclosing(body):
+                async for data in body:
+                    yield data
 
-    async def _open(self, piece: Piece) -> AsyncIterator[bytes]:
+    async def _open(self, piece: Piece) -> AsyncGenerator[bytes, None]:
         """The bytes of a piece, the segment being what the manifest says. Raises Conflict, Unavailable."""
         try:
             return await self._reader.open_piece(self._ctx, self._account, piece, self._expired, self._depth)
@@ -177,7 +183,9 @@ class LargeReader:
             marker = page.until
         raise Conflict("the object has too many segments")
 
-    async def open_piece(self, ctx: Context, account: str, piece: Piece, open_expired: bool, depth: int) -> AsyncIterator[bytes]:
+    async def open_piece(
+        self, ctx: Context, account: str, piece: Piece, open_expired: bool, depth: int
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes of one piece of a segment. Raises Conflict when it is not what the manifest says; what finding raises."""
         segment, span = piece
         name = ObjectName(account, *segment.names)
@@ -202,7 +210,7 @@ class LargeReader:
         return Body(self._opener.nodes, place, version, found.holders + found.others, ctx.txn).read(span)
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
 
 

@@ -1,7 +1,7 @@
 """Opening plain objects: the reader's rights, the newest version, conditions, ranges."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
 from math import ceil
 
 from objstore.model.conditions import NO_CONDITIONS, check_read
@@ -42,17 +42,22 @@ class PlainRead:
     held: Span
     manifest: str = ""
     parts: int | None = None
+    streams: list[AsyncGenerator[bytes, None]] = field(default_factory=list)
 
     def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
         """As ObjectRead."""
         start, length = span or Span(0, self.size)
         if self.data is None or start < self.held.start or start + length > self.held.end:
-            return self.source.read(Span(start, length))
+            stream = self.source.read(Span(start, length))
+            self.streams.append(stream)
+            return stream
         first = start - self.held.start
         return from_memory(self.data[first : first + length] if length != len(self.data) else self.data)
 
     async def close(self) -> None:
-        """As ObjectRead; nothing is open between the pieces of a body."""
+        """As ObjectRead."""
+        for stream in self.streams:
+            await stream.aclose()
 
 
 class Opener:

@@ -9,9 +9,10 @@ import pytest
 
 from objstore.formats.messages import DeleteObject, GetObject, PutObject, Query
 from objstore.model.conditions import NO_CONDITIONS
-from objstore.model.errors import Code, InsufficientStorage, ObjectNotFound, StoreError, Unavailable
+from objstore.model.errors import BodyIncomplete, Code, InsufficientStorage, ObjectNotFound, StoreError, Unavailable
+from objstore.model.manifest import Segment
 from objstore.model.policy import Policies, Policy
-from objstore.proxy.operations import NewObject
+from objstore.proxy.operations import NewObject, ReadRequest, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, get, head, named, put, running
 
@@ -269,3 +270,34 @@ async def test_in_a_sloppy_policy_handoffs_count(sloppy: Cluster, body: bytes) -
     await put(store, name, body)
     assert await get(store, name) == body
     await store.delete_object(OWNER, name, NO_CONDITIONS)
+
+
+async def test_a_reader_that_leaves_leaves_nothing_open(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, LARGE)
+    segment = Segment(f"/c/{name.object}")
+    await store.put_manifest(OWNER, named(cluster, "m"), NewObject(""), [segment], NO_CONDITIONS)
+    for what in (name, named(cluster, "m")):
+        read = await store.open_object(OWNER, ReadRequest(what, NO_CONDITIONS))
+        async for _ in read.body():
+            break
+        assert cluster.network.tasks
+        await read.close()
+        await read.close()
+        await asyncio.sleep(0.05)
+        assert not cluster.network.tasks
+
+
+async def test_a_writer_that_leaves_leaves_nothing_behind(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(600_000)
+        raise BodyIncomplete("gone")
+
+    with pytest.raises(BodyIncomplete):
+        await store.put_object(OWNER, name, NewObject(""), Upload(chunks(), None), NO_CONDITIONS)
+    await asyncio.sleep(0.1)
+    assert not cluster.network.tasks
+    assert not any(node.data_files() or list(node.root.glob("tmp/*")) for node in cluster.nodes)
