@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PARALLEL ?= 2
-SUITES := $(wildcard tests/unit tests/contract)
+QUICK := $(wildcard tests/unit tests/golden)
+SUITES := $(QUICK) $(wildcard tests/contract)
 SERIAL := $(wildcard tests/cluster)
 
 .PHONY: help install run test check fmt bench conformance-swift clean
@@ -35,7 +36,7 @@ check: install  ## format, lint, types, tidy, documents, unit tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n $(PARALLEL) tests/unit tests/test_tidy.py tests/test_docs.py
+	$(PY) -m pytest -n $(PARALLEL) $(QUICK) tests/test_tidy.py tests/test_docs.py
 
 fmt: install  ## format and sort imports
 	$(PY) -m ruff check --fix-only --quiet .

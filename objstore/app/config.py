@@ -13,10 +13,16 @@ ALL_ROLES: tuple[Role, ...] = ("proxy", "auth", "account", "container", "object"
 CLOCK_IDENTITY_MAX = 511
 """Nodes that give timestamps have a number of their own; the lower bits of a timestamp hold it and the worker's slot."""
 SLOTS_PER_NODE_MAX = 32
+SECRETS = frozenset(("secret", "hash_prefix", "hash_suffix", "key", "token"))
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file. Keys named in PATHS are taken relative to the file, and `${NAME}` in them is expanded."""
+
+    def __repr__(self) -> str:
+        """Without secrets: a configuration may end up in a traceback (security test S29)."""
+        shown = {name: "***" if name in SECRETS and value else value for name, value in msgspec.structs.asdict(self).items()}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class Cluster(Section, frozen=True):

@@ -115,3 +115,21 @@ def test_secrets_do_not_show_in_errors(tmp_path: Path) -> None:
         read_secret(secret_config(tmp_path, "hunter2"))
     assert "hunter2" not in str(caught.value)
     assert os.path.basename(str(tmp_path)) in str(caught.value)
+
+
+def test_secrets_do_not_show_in_a_representation() -> None:
+    text = """
+[cluster]
+secret = "canary-1"
+hash_prefix = "canary-2"
+[[auth.users]]
+account = "a"
+name = "n"
+key = "canary-3"
+[metrics]
+token = "canary-4"
+"""
+    config = parse_config(tomllib.loads(text), "n.toml", {})
+    assert "canary" not in repr(config)
+    assert "name='n'" in repr(config)
+    assert repr(config.metrics) == "Metrics(token='***')"
