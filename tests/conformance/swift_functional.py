@@ -30,6 +30,7 @@ from suite_source import SuiteNotReady, SwiftSuite
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHECKOUT = os.path.dirname(os.path.dirname(HERE))
 CACHE_DIR = os.path.join(CHECKOUT, ".cache", "conformance-swift")
+REPORTS_KEPT = 5
 FILES = ["tests.py", "test_account.py", "test_container.py", "test_object.py", "test_slo.py", "test_dlo.py"]
 AT_LEAST = 400
 TEST_TIMEOUT_S = 120
@@ -180,13 +181,22 @@ def is_enough(results: list[outcomes.Outcome], arguments: argparse.Namespace) ->
     return passed >= (AT_LEAST if arguments.at_least is None else arguments.at_least)
 
 
+def forget_old_reports() -> None:
+    """Keep the newest few reports of earlier runs."""
+    found = [entry for entry in os.scandir(CACHE_DIR) if entry.name.startswith("report-")]
+    for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)[:-REPORTS_KEPT]:
+        shutil.rmtree(entry.path, ignore_errors=True)
+
+
 def main() -> int:
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # as Ctrl-C: leave by the contexts, which stop what was started
-    report_dir = os.path.join(CACHE_DIR, "report")
+    # A folder of its own: runs at the same time must not read each other's test.conf.
+    report_dir = os.path.join(CACHE_DIR, f"report-{os.getpid()}")
     suite = SwiftSuite(CACHE_DIR, os.path.join(HERE, "requirements-swift.txt"))
     try:
         suite.prepare()
+        forget_old_reports()
         shutil.rmtree(report_dir, ignore_errors=True)
         os.makedirs(report_dir)
         with running_store(arguments, report_dir) as endpoint:
