@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from objstore.app.metrics import Family, counter, gauge, rpc_families
 from objstore.object import crashes
 from objstore.object.pending import PendingLog
-from objstore.object.server import ObjectServer
 from objstore.rpc.counters import RpcCounters
 from objstore.runtime import committer
 from objstore.runtime.device import Device, DeviceInUse, DeviceRefused, open_device
@@ -106,9 +105,12 @@ def _open(opened: OpenedDevice, clock: Clock, points: CrashPoints, knobs: Knobs)
 
 
 def storage_families(
-    devices: Sequence[OpenedDevice], objects: ObjectServer, loops: Sequence[WorkerLoop], rpcs: Mapping[str, RpcCounters]
+    devices: Sequence[OpenedDevice],
+    counts: Callable[[str], tuple[int, int]],
+    loops: Sequence[WorkerLoop],
+    rpcs: Mapping[str, RpcCounters],
 ) -> Iterable[Family]:
-    """What a storage process counts."""
+    """What a storage process counts. `counts(device)`: pending updates, files and databases in quarantine."""
     for side, counters in rpcs.items():
         yield from rpc_families(counters, side)
     for opened in devices:
@@ -116,14 +118,13 @@ def storage_families(
         yield gauge("objstore_device_usable", "1 when the device serves.", float(opened.state() == "ok"), labels)
         if opened.disk is None:
             continue
-        pending, quarantined = objects.report(opened.name)
-        tables = opened.tables.quarantined if opened.tables is not None else 0
+        pending, quarantined = counts(opened.name)
         total, free = opened.disk.fs.free()
         yield gauge("objstore_device_bytes", "Size of the device's file system.", total, labels)
         yield gauge("objstore_device_free_bytes", "Free space of the device's file system.", free, labels)
         yield gauge("objstore_device_queue", "Changes not durable yet.", opened.disk.queued, labels)
         yield gauge("objstore_pending_updates", "Container rows on their way.", pending, labels)
-        yield gauge("objstore_quarantined", "Files and databases set aside.", quarantined + tables, labels)
+        yield gauge("objstore_quarantined", "Files and databases set aside.", quarantined, labels)
         figures = opened.disk.figures
         for key, help_ in (("groups", "Group commits."), ("changes", "Changes committed."), ("refused", "Changes refused.")):
             yield counter(f"objstore_device_{key}_total", help_, getattr(figures, key), labels)

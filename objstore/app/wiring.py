@@ -38,7 +38,6 @@ from objstore.runtime.worker import WorkerLoop
 if TYPE_CHECKING:
     from objstore.api.edge import Api
     from objstore.app.storage import OpenedDevice
-    from objstore.object.server import ObjectServer
     from objstore.proxy.store import ClusterStore
 
 log = logging.getLogger("objstore.process")
@@ -153,7 +152,7 @@ class _Storage:
     devices: "list[OpenedDevice]"
     dispatcher: Dispatcher
     client: RpcClient
-    objects: "ObjectServer"
+    counts: Callable[[str], tuple[int, int]]
     loops: list[WorkerLoop]
 
 
@@ -203,8 +202,13 @@ async def _storage(
             await server.start()
             graph.on_stop(f"{role} server", server.stop)
             loops += [WorkerLoop(worker, clock, rng, interval_s=_interval_s(config, worker)) for worker in server.workers()]
-    NodeService(name, VERSION, os.getpid(), clock.now(), rings.digests, devices, objects.report, loops).register(dispatcher)
-    return _Storage(devices, dispatcher, client, objects, loops)
+
+    def counts(device: str) -> tuple[int, int]:
+        pending, quarantined = objects.report(device)
+        return pending, quarantined + tables[device].quarantined
+
+    NodeService(name, VERSION, os.getpid(), clock.now(), rings.digests, devices, counts, loops).register(dispatcher)
+    return _Storage(devices, dispatcher, client, counts, loops)
 
 
 async def _listen(graph: Graph, config: Config, name: str, listeners: list[socket.socket], storage: _Storage) -> None:
@@ -214,7 +218,7 @@ async def _listen(graph: Graph, config: Config, name: str, listeners: list[socke
     fingerprint = cluster_fingerprint(config)
     rpc = RpcServer(storage.dispatcher, read_secret(config), name, fingerprint, SystemClock(), SystemRng())
     rpcs = {"server": rpc.counters, "client": storage.client.counters}
-    await _metrics(graph, config, name, [lambda: storage_families(storage.devices, storage.objects, storage.loops, rpcs)])
+    await _metrics(graph, config, name, [lambda: storage_families(storage.devices, storage.counts, storage.loops, rpcs)])
     graph.on_stop("rpc server", lambda: rpc.stop(min(STOP_STEP_TIMEOUT_S - 1, config.proxy.drain_timeout_s)))
     for listener in listeners:
         await rpc.adopt(listener)
