@@ -149,7 +149,7 @@ class Writer:
 class _Attempt:
     """A change at one timestamp."""
 
-    __slots__ = ("_fan", "_place", "_request_for", "_txn", "_writer", "tally")
+    __slots__ = ("_fan", "_place", "_request_for", "_skipped", "_txn", "_writer", "tally")
 
     def __init__(self, writer: Writer, place: ObjectPlace, request_for: RequestFor, txn: str) -> None:
         self.tally = Tally(place)
@@ -158,6 +158,7 @@ class _Attempt:
         self._request_for = request_for
         self._txn = txn
         self._fan = FanOut(writer.nodes, txn)
+        self._skipped: list[int] = []
 
     async def run(self) -> Write:
         """Not undone when cancelled: what was sent goes on."""
@@ -170,7 +171,11 @@ class _Attempt:
                 if ended is None:
                     raise RuntimeError("a write waits for nobody")
                 tally.take(*ended)
+                if not isinstance(ended[1], Stored):
+                    self._send_skipped()
             if verdict is Write.DONE:
+                for index in self._skipped:
+                    tally.take(index, PeerUnavailable("known to fail"))
                 await self._writer.grace(fan, tally)
                 for index in tally.failed:
                     self._writer.spare(self._place, index, self._request_for, self._txn)
@@ -181,14 +186,22 @@ class _Attempt:
     def _send(self) -> None:
         """To every primary, but not to one known to fail as long as the others make a majority."""
         replicas, admit = self._place.replicas, self._writer.nodes.failures.admit
-        skipped = [i for i in range(len(replicas)) if not admit(replicas[i].address)]
-        if len(replicas) - len(skipped) < self.tally.quorum.needed:
-            skipped = []
-        for i, (address, target) in enumerate(replicas):
-            if i in skipped:
-                self.tally.take(i, PeerUnavailable("known to fail"))
-            else:
-                self._fan.call(i, address, self._request_for(target, self._place.index[i]))
+        self._skipped = [i for i in range(len(replicas)) if not admit(replicas[i].address)]
+        for i in range(len(replicas)):
+            if i not in self._skipped:
+                self._call(i)
+        if len(replicas) - len(self._skipped) < self.tally.quorum.needed:
+            self._send_skipped()
+
+    def _send_skipped(self) -> None:
+        """Others fail too, so the ones that failed a moment ago are needed: they may be back."""
+        for i in self._skipped:
+            self._call(i)
+        self._skipped = []
+
+    def _call(self, index: int) -> None:
+        address, target = self._place.replicas[index]
+        self._fan.call(index, address, self._request_for(target, self._place.index[index]))
 
     def _late(self, index: int, outcome: Outcome) -> None:
         newer = isinstance(outcome, NodeError) and outcome.code in (Code.NEWER_EXISTS, Code.NOT_FOUND)
