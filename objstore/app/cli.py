@@ -11,6 +11,7 @@ import click
 
 from objstore.app.configfile import ConfigError
 from objstore.app.failure import Failure
+from objstore.app.version import VERSION
 
 CONFIG_HELP = "The node's configuration file."
 DATA_HELP = "The data directory of a development cluster."
@@ -27,8 +28,12 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     try:
         code = cli.main(arguments, prog_name="objstore", standalone_mode=False)
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return EXIT_USAGE
+    except click.UsageError as error:
+        asked = error.ctx.command_path if error.ctx is not None else "objstore"
+        print(f"objstore: {error.format_message()} (try: {asked} --help)", file=sys.stderr)
         return EXIT_USAGE
     except click.ClickException as error:
         error.show()
@@ -59,6 +64,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="objstore %(version)s", help="Show the version and exit.")
 def cli() -> None:
     """A Swift-style distributed object store."""
 
@@ -176,6 +182,4 @@ def quarantine_restore(device: str, entry: str, config: str | None, data: str | 
 @cli.command()
 def version() -> None:
     """Print the version."""
-    from objstore.app.version import VERSION
-
     print(f"objstore {VERSION}")

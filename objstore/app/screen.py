@@ -1,5 +1,7 @@
 """What `objstore dev` shows: progress while it starts, then where to connect and how."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import IO, Protocol
@@ -61,7 +63,7 @@ class PlainScreen:
 def first_screen(cluster: DevCluster, endpoint: str, workers: int, users: Iterable[User]) -> list[tuple[str, list[str]]]:
     """Headings and their lines."""
     replicas = min(REPLICAS, cluster.nodes)
-    swift = f"swift -A {endpoint}/auth/v1.0 -U {USER_FOR_EXAMPLES} -K {KEY_FOR_EXAMPLES}"
+    swift = f"{swift_command()} -A {endpoint}/auth/v1.0 -U {USER_FOR_EXAMPLES} -K {KEY_FOR_EXAMPLES}"
     login = f"curl -si -H 'X-Auth-User: {USER_FOR_EXAMPLES}' -H 'X-Auth-Key: {KEY_FOR_EXAMPLES}' {endpoint}/auth/v1.0"
     token = f"TOKEN=$({login} | tr -d '\\r' | sed -n 's/^X-Auth-Token: //p')"
     account = f"{endpoint}/v1/AUTH_test"
@@ -69,7 +71,7 @@ def first_screen(cluster: DevCluster, endpoint: str, workers: int, users: Iterab
         (
             f"objstore at {endpoint}",
             [
-                f"{cluster.nodes} storage nodes, {replicas} replicas, {workers} proxy {'worker' if workers == 1 else 'workers'}",
+                ", ".join((_count(cluster.nodes, "storage node"), _count(replicas, "replica"), _count(workers, "proxy worker"))),
                 f"data  {cluster.directory}",
                 f"log   {cluster.log_path}",
             ],
@@ -87,6 +89,16 @@ def first_screen(cluster: DevCluster, endpoint: str, workers: int, users: Iterab
         ),
         ("aws", ["the S3 API comes in a later release"]),
     ]
+
+
+def swift_command() -> str:
+    """The Swift client as a shell finds it: by name, or by path when it is only in the environment that runs this."""
+    beside = os.path.join(os.path.dirname(sys.executable), "swift")
+    return beside if shutil.which("swift") is None and os.access(beside, os.X_OK) else "swift"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _rights(user: User) -> str:

@@ -212,7 +212,9 @@ class RpcClient:
         except TimeoutError:
             raise self._remember(peer, "no connection in time", late=True) from None
         except OSError as error:
-            raise self._remember(peer, error.strerror or str(error)) from error
+            # The event loop's own text for the usual case is its call's arguments.
+            refused = isinstance(error, ConnectionRefusedError)
+            raise self._remember(peer, "connection refused" if refused else error.strerror or str(error)) from error
         except PeerUnavailable as error:
             self._remember(peer, str(error))
             raise

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import click
+
 from objstore.app.config import Config
 from objstore.app.configfile import load_config, read_secret
 from objstore.app.devcluster import MARK
@@ -31,8 +33,10 @@ DAEMON_TIMEOUT_S = 3600.0
 def choose_config(config: str | None, data: str | None) -> str:
     """The configuration file to use: --config, --data, $OBJSTORE_CONFIG, or the development cluster in ./data.
 
-    Raises Failure when none of them is there.
+    Raises Failure when none of them is there, click.UsageError when both options are.
     """
+    if config is not None and data is not None:
+        raise click.UsageError("give --config or --data, not both")
     if config is not None:
         return config
     if data is None and os.environ.get(CONFIG_VARIABLE):

@@ -36,13 +36,18 @@ class Place:
 def run(path: str, config: str | None, data: str | None) -> int:
     """Print it. Exit code 1 when no device holds anything."""
     parts = path.removeprefix("/").removeprefix("v1/").split("/", 2)
-    if not all(parts):
+    if not all(parts) or not _is_utf8(path):
         raise Failure(f"{path!r} is no path; give {HELP}")
     lines, found = on_cluster(config, data, lambda cluster: describe(cluster, parts))
     print("\n".join(lines))
     if not found:
         raise Failure(f"no device holds anything of /{'/'.join(parts)}")
     return 0
+
+
+def _is_utf8(path: str) -> bool:
+    """Bytes of the command line that are no UTF-8 arrive as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 async def describe(cluster: Cluster, parts: list[str]) -> tuple[list[str], bool]:

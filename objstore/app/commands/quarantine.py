@@ -1,5 +1,6 @@
 """`objstore quarantine list` and `restore`."""
 
+import sys
 import time
 
 from objstore.app.commands.client import Cluster, on_cluster, table
@@ -18,27 +19,36 @@ HEADING = ("DEVICE", "ENTRY", "SINCE", "NAME", "REASON", "FILE")
 
 
 def show(device: str | None, config: str | None, data: str | None) -> int:
-    """One line per quarantined file."""
+    """One line per quarantined file. Exit code 1 when a node does not answer."""
 
-    async def work(cluster: Cluster) -> list[tuple[str, ...]]:
+    async def work(cluster: Cluster) -> tuple[list[tuple[str, ...]], list[str]]:
         rows: list[tuple[str, ...]] = []
-        for label, (address, name) in (await _devices(cluster, device)).items():
+        found, silent = await _devices(cluster, device)
+        for label, (address, name) in found.items():
             answer = await cluster.ask(address, ListQuarantine(name), QuarantineList)
             for entry in answer.entries:
                 since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time_s))
                 rows.append((label, entry.id, since, entry.name or "?", entry.reason, entry.path))
-        return rows
+        return rows, silent
 
-    rows = on_cluster(config, data, work)
-    print(table(HEADING, rows) if rows else "nothing is in quarantine")
-    return 0
+    rows, silent = on_cluster(config, data, work)
+    print(
+        table(HEADING, rows)
+        if rows
+        else "nothing is in quarantine"
+        if not silent
+        else "nothing is in quarantine where nodes answer"
+    )
+    for line in silent:
+        print(f"objstore: {line}", file=sys.stderr)
+    return 1 if silent else 0
 
 
 def restore(device: str, entry: str, config: str | None, data: str | None) -> int:
     """Put one file back. Raises Failure when it is not there or still does not verify."""
 
     async def work(cluster: Cluster) -> None:
-        ((address, name),) = (await _devices(cluster, device)).values()
+        ((address, name),) = (await _devices(cluster, device))[0].values()
         try:
             await cluster.ask(address, RestoreQuarantine(name, entry), Ready)
         except NodeError as error:
@@ -49,14 +59,20 @@ def restore(device: str, entry: str, config: str | None, data: str | None) -> in
     return 0
 
 
-async def _devices(cluster: Cluster, wanted: str | None) -> dict[str, tuple[Address, str]]:
-    """node/device -> where it is. Raises Failure when the one wanted is not there."""
+async def _devices(cluster: Cluster, wanted: str | None) -> tuple[dict[str, tuple[Address, str]], list[str]]:
+    """(node/device -> where it is, a line for each node that does not answer); of one device alone when it is `wanted`.
+
+    Raises Failure when the one wanted is not there.
+    """
     found = {}
+    silent = []
     for address, report in (await cluster.reports()).items():
-        if isinstance(report, NodeReport):
+        if not isinstance(report, NodeReport):
+            silent.append(f"no answer from {report}")
+        else:
             found.update({f"{report.node}/{one.device}": (address, one.device) for one in report.devices if one.state == "ok"})
     if wanted is None:
-        return found
+        return found, silent
     if wanted not in found:
         raise Failure(f"no device {wanted} answers; those that do: {', '.join(sorted(found)) or 'none'}")
-    return {wanted: found[wanted]}
+    return {wanted: found[wanted]}, []

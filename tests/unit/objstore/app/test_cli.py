@@ -44,14 +44,16 @@ def plain_lines(text: str) -> list[str]:
         "quarantine restore",
         "device init",
         "locate",
+        "status --config x --data y",
     ],
 )
 def test_wrong_usage_is_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words.split()) == 2
-    assert "Traceback" not in capsys.readouterr().err
+    (line,) = plain_lines(capsys.readouterr().err)
+    assert "--help" in line
 
 
-@pytest.mark.parametrize("words", ["--help", "dev --help", "version", "quarantine --help"])
+@pytest.mark.parametrize("words", ["--help", "dev --help", "version", "--version", "quarantine --help"])
 def test_asking_is_0(words: str) -> None:
     assert run(words.split()) == 0
 
@@ -164,6 +166,14 @@ def test_operator_commands_need_a_cluster(
     assert run(words.split()) == 1
     (line,) = plain_lines(capsys.readouterr().err)
     assert "--config" in line
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1/", "a//o", "a/c/\udcff"])
+def test_locate_refuses_what_is_no_path(path: str, node: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["locate", path, "--config", str(node)]) == 1
+    (line,) = plain_lines(capsys.readouterr().err)
+    assert "ACCOUNT/CONTAINER/OBJECT" in line
 
 
 def test_an_unknown_daemon_is_named(node: Path, capsys: pytest.CaptureFixture[str]) -> None:
