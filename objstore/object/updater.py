@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from objstore.formats.messages import IndexTarget
 from objstore.formats.pending import PendingUpdate
+from objstore.model.errors import NodeError
 from objstore.model.rows import ObjectRow
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import place_of
@@ -51,22 +52,23 @@ class ObjectUpdater:
         """One pass. Figures: sent, failed, dropped (rows of this pass), pending (what is left), damaged_bytes (of all logs)."""
         figures: Counter[str] = Counter(sent=0, failed=0, dropped=0)
         for device in self._devices:
-            for segment in device.log.segments():
-                await self._segment(device, segment, figures)
             try:
+                for segment in device.log.segments():
+                    await self._segment(device, segment, figures)
                 await device.disk.run(device.log.tidy)
-            except OSError as error:
-                logger.warning("cannot remove pending segments", extra={"device": device.name, "error": str(error)})
+            except (OSError, NodeError) as error:  # the other devices' rows must not wait for this one
+                logger.warning("pending log not worked through", extra={"device": device.name, "error": str(error)})
         figures["pending"] = sum(device.log.pending for device in self._devices)
         figures["damaged_bytes"] = sum(device.log.damaged_bytes for device in self._devices)
         return dict(figures)
 
     async def _segment(self, device: ObjectDevice, segment: int, figures: Counter[str]) -> None:
+        known_ids = device.log.open_ids(segment)  # what is appended from here on may be missing in what is read
         try:
             found = await device.disk.run(lambda: device.log.read(segment))
         except OSError as error:
             raise read_failed(error) from error
-        open_ids = device.log.open_ids(segment)
+        open_ids = known_ids & device.log.open_ids(segment)
         todo: dict[tuple[IndexTarget, str], list[tuple[int, ObjectRow]]] = {}
         for id_, update in found.records.items():
             if id_ not in open_ids:

@@ -1,6 +1,7 @@
 """Container rows: delivered with the change, kept pending when that fails, sent again by the updater, never invented."""
 
 import asyncio
+import errno
 import hashlib
 import shutil
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from objstore.formats.messages import Address, IndexTarget
-from objstore.formats.pending import scan
+from objstore.formats.pending import Scan, scan
 from objstore.model.errors import Code, NodeError
 from objstore.object.updater import ObjectUpdater
+from objstore.runtime.filesystem import RealFile, RealFileSystem
 from tests.unit.objstore.object.rig import CONTAINER, INDEX, NAME, Node, Rig, at
 
 
@@ -255,3 +257,48 @@ async def test_rows_follow_the_ring_when_the_container_moves(rig: Rig, node: Nod
     assert (await updater.run_once())["sent"] == 1
     assert asked == [("/acc/con", INDEX)]
     assert rig.rows["obj"].timestamp == at(1)
+
+
+async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pending(rig: Rig, node: Node) -> None:
+    rig.wire.down.add(CONTAINER)
+    await node.put(b"x", 1)
+    loop, read = asyncio.get_running_loop(), node.log.read
+
+    def read_while_others_write(segment: int) -> Scan:
+        found = read(segment)
+        asyncio.run_coroutine_threadsafe(node.put(b"y", 2, name="/acc/con/late", hash_=b"l" * 16), loop).result(5.0)
+        return found
+
+    node.log.read = read_while_others_write  # type: ignore[method-assign]
+    assert (await updater_pass(node))["dropped"] == 0
+    node.log.read = read  # type: ignore[method-assign]
+    assert node.server.report("d1") == (2, 0)
+    rig.wire.down.clear()
+    forget_failures(node)
+    assert (await updater_pass(node))["sent"] == 2
+    assert set(rig.rows) == {"obj", "late"}
+
+
+class Unreadable(RealFileSystem):
+    """Its pending log cannot be read any more once `broken` is set."""
+
+    broken = False
+
+    def open(self, path: str) -> RealFile:
+        if self.broken and path.startswith("pending/"):
+            raise OSError(errno.EIO, "for the test")
+        return super().open(path)
+
+
+async def test_a_device_that_cannot_be_read_does_not_hold_up_the_others(rig: Rig, tmp_path: Path) -> None:
+    bad, good = await rig.node("bad", file_system=Unreadable), await rig.node("good")
+    rig.wire.down.add(CONTAINER)
+    await bad.put(b"x", 1)
+    await good.put(b"y", 1, name="/acc/con/good", hash_=b"g" * 16)
+    rig.wire.down.clear()
+    forget_failures(good)
+    bad.fs.broken = True  # type: ignore[attr-defined]
+    updater = ObjectUpdater([bad.device, good.device], good.server.updates, rig.clock)
+    figures = await updater.run_once()
+    assert (figures["sent"], figures["pending"]) == (1, 1)
+    assert set(rig.rows) == {"good"}
