@@ -162,3 +162,13 @@ class Deployment:
     def device(self, name: str) -> Path:
         """A storage node's device directory."""
         return self.root / name / "devices" / "disk"
+
+
+def pending(deployment: Deployment) -> int:
+    """Updates that the nodes still have to deliver, from `objstore status`. Raises RuntimeError when it names none."""
+    figures = [
+        line.split("pending=")[1].split()[0] for line in deployment.objstore("status", "--plain").splitlines() if "pending=" in line
+    ]
+    if not figures:
+        raise RuntimeError("status says nothing about pending updates")
+    return sum(map(int, figures))

@@ -2,17 +2,8 @@
 
 import time
 
-from tests.cluster.deployment import Deployment, wait_for
+from tests.cluster.deployment import Deployment, pending, wait_for
 from tests.cluster.workload import Workload
-
-
-def pending(deployment: Deployment) -> int:
-    """Updates that the nodes still have to deliver, from `objstore status`."""
-    return sum(
-        int(line.split("pending=")[1].split()[0])
-        for line in deployment.objstore("status", "--plain").splitlines()
-        if "pending=" in line
-    )
 
 
 def test_no_request_fails_while_a_node_is_killed(deployment: Deployment) -> None:

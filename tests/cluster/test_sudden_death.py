@@ -2,8 +2,7 @@
 
 import time
 
-from tests.cluster.deployment import Deployment, wait_for
-from tests.cluster.test_node_loss import pending
+from tests.cluster.deployment import Deployment, pending, wait_for
 from tests.cluster.workload import Workload
 
 
