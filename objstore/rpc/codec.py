@@ -12,7 +12,10 @@ class Codec:
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._names: dict[type[Message], bytes] = {cls: name.encode() for name, cls in REGISTRY.items()}
-        self._decoders: dict[bytes, msgspec.msgpack.Decoder[Message]] = {}
+        # All at once: a class that msgspec cannot decode must fail the start, not the first call that meets it.
+        self._decoders: dict[bytes, msgspec.msgpack.Decoder[Message]] = {
+            name.encode(): msgspec.msgpack.Decoder(cls) for name, cls in REGISTRY.items()
+        }
 
     def name(self, message: Message) -> bytes:
         """The name of its class on the wire. Raises KeyError for a class not in the registry."""
@@ -25,10 +28,7 @@ class Codec:
         """Raises ProtocolError for a name this version does not know, and for bytes that are not such a message."""
         decoder = self._decoders.get(name)
         if decoder is None:
-            cls = REGISTRY.get(name.decode(errors="replace"))
-            if cls is None:
-                raise ProtocolError(f"unknown message {name[:64]!r}")
-            decoder = self._decoders[name] = msgspec.msgpack.Decoder(cls)
+            raise ProtocolError(f"unknown message {name[:64]!r}")
         try:
             return decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
