@@ -216,6 +216,7 @@ class MergedPage(Generic[R]):
         self._merge = merge
         self._page: Page[R] = Page(query)
         self._marker = query.marker
+        self._rows_min = MERGE_ROWS_MIN
 
     @property
     def items(self) -> list[R | Subdir]:
@@ -231,11 +232,12 @@ class MergedPage(Generic[R]):
         """Marker and limit of the raw reads to make next; None when the page is complete."""
         if self._page.span is None:
             return None
-        return self._marker, min(max(self._page.room, MERGE_ROWS_MIN), MERGE_ROWS_MAX)
+        return self._marker, min(max(self._page.room, self._rows_min), MERGE_ROWS_MAX)
 
     def feed(self, answers: Sequence[tuple[Sequence[R], str]]) -> None:
         """Take each replica's rows and `until`, all read with the same `ask`."""
         reverse = self._query.reverse
+        self._rows_min *= 2  # many tombstones are passed over in few reads
         untils = [until for _, until in answers if until]
         bound = (max(untils) if reverse else min(untils)) if untils else ""
         merged: dict[str, R] = {}

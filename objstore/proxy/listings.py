@@ -42,7 +42,22 @@ class Lister:
         self._turn = 0
 
     async def page(self, place: TablePlace, query: Query, txn: str) -> Listing:
-        """One page. A table that nobody ever made is an empty page with settings that do not exist. Raises Unavailable."""
+        """One page, as long as was asked for where there is so much. A table that nobody ever made is an empty page with
+        settings that do not exist. Raises Unavailable.
+        """
+        rows: list[Any] = []
+        for _ in range(self._nodes.knobs.listing_rounds_max):
+            # A replica may end its page early (long names, many tombstones): to a client that would be the end of the listing.
+            part = await self._part(place, query, txn)
+            rows += part.rows
+            left = query.limit - len(part.rows)
+            if not part.until or left <= 0:
+                return Listing(rows, part.until, part.settings, part.stats)
+            query = msgspec.structs.replace(query, marker=part.until, limit=left)
+        raise Unavailable("the listing holds too many deleted names; try again")
+
+    async def _part(self, place: TablePlace, query: Query, txn: str) -> Listing:
+        """A page that may end before its limit is reached, `until` saying where to go on."""
         self._turn += 1
         order = self._nodes.failures.order(place.replicas, self._turn)
         first = order[0]
@@ -66,16 +81,16 @@ class Lister:
         return Listing(rows, until, settings, choose_stats(list(infos.values())))
 
     async def _merge(self, place: TablePlace, order: list[int], query: Query, txn: str) -> tuple[list[Any], str]:
-        """The page that the replicas have in common, from their raw rows."""
+        """The page that the replicas have in common, from their raw rows; it may end early."""
         merge: Any = merge_object_rows if place.kind == "container" else merge_container_rows
         merged: MergedPage[Any] = MergedPage(query, merge)
         for _ in range(self._nodes.knobs.listing_rounds_max):
             if (ask := merged.ask) is None:
-                return merged.items, merged.until
+                break
             part = msgspec.structs.replace(query, marker=ask[0], limit=ask[1])
             pages = await self._ask(place, order, lambda i, part=part: _rows_of(place, i, part, raw=True), txn)  # type: ignore[misc]
             merged.feed([(page.rows, page.until) for page in pages.values()])
-        raise Unavailable("the listing's replicas differ too much; try again")
+        return merged.items, merged.until
 
     async def _ask(self, place: TablePlace, order: list[int], question: Callable[[int], Message], txn: str) -> dict[int, Page]:
         """R replicas' answers by index, of those in `order`. Raises Unavailable."""
