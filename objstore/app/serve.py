@@ -9,11 +9,12 @@ from objstore.app.configfile import ConfigError, load_config, read_secret
 from objstore.app.identity import cluster_fingerprint
 from objstore.app.rings import groups_of, load_rings
 from objstore.app.supervisor import Supervisor
+from objstore.app.tls import tls_context
 from objstore.runtime.device import DeviceRefused, open_device
 
 
 def run(config_path: str) -> int:
-    """Run until a signal. Returns the exit code. Raises ConfigError, OSError before anything runs."""
+    """Run until a signal. Returns the exit code. Raises ConfigError, Failure, OSError before anything runs."""
     path = os.path.abspath(config_path)
     config = load_config(path)
     specs = plan(config, path)
@@ -25,7 +26,7 @@ def run(config_path: str) -> int:
 
 
 def plan(config: Config, path: str) -> list[Spec]:
-    """The processes of this node. Raises ConfigError: secret, rings, devices."""
+    """The processes of this node. Raises ConfigError (secret, rings, devices), Failure (certificate)."""
     read_secret(config)
     rings = load_rings(config)
     name, drain_s = config.node.name, config.proxy.drain_timeout_s
@@ -40,6 +41,7 @@ def plan(config: Config, path: str) -> list[Spec]:
             listen = tuple((config.node.ip, port) for port in group.ports)
             specs.append(Spec(label, "storage", path, listen, drain_timeout_s=drain_s))
     if config.is_public:
+        tls_context(config.proxy)
         workers = worker_count(config)
         for slot in range(workers):
             listen = ((config.proxy.bind, config.proxy.port),)

@@ -22,8 +22,8 @@ def tls_context(config: Proxy) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.tls_cert, config.tls_key)
     except OSError as error:  # ssl.SSLError is one
-        what = error.strerror or error.__class__.__name__
-        raise Failure(f"proxy.tls_cert {config.tls_cert}, proxy.tls_key {config.tls_key}: {what}") from error
+        files = f"proxy.tls_cert {config.tls_cert}, proxy.tls_key {config.tls_key}"
+        raise Failure(f"{files}: {_what(error)}: give a certificate and the key it belongs to, as PEM files") from error
     return context
 
 
@@ -40,10 +40,17 @@ async def keep_fresh(context: ssl.SSLContext, config: Proxy, look_every_s: float
         try:
             context.load_cert_chain(config.tls_cert, config.tls_key)
         except OSError as error:
-            log.warning("certificate not taken up", extra={"file": config.tls_cert, "reason": str(error)})
+            log.warning("certificate not taken up", extra={"file": config.tls_cert, "reason": _what(error)})
             continue
         loaded = found
         log.info("certificate taken up", extra={"file": config.tls_cert})
+
+
+def _what(error: OSError) -> str:
+    """OpenSSL's reason without the place in its source."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return error.strerror or error.__class__.__name__
 
 
 def _stamp(config: Proxy) -> tuple[tuple[int, int], ...] | None:
