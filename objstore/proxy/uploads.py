@@ -179,13 +179,9 @@ class Streams:
         self._txn = txn
         self._waiter: asyncio.Future[None] | None = None
         self._needed = majority(len(place.replicas))
-        admitted = [i for i in range(len(place.replicas)) if nodes.failures.admit(place.replicas[i].address)]
-        if len(admitted) < self._needed:
-            admitted = list(range(len(place.replicas)))
         handoffs = completion.placement.handoffs(place) if place.sloppy else iter(())
-        self._lanes = []
-        for i in admitted:
-            self._lanes.append(_Lane(nodes, place, i, handoffs, size, txn, self._wake))
+        # Failing primaries too: one that is back makes up for another that fails now, and one that still fails is left at once.
+        self._lanes = [_Lane(nodes, place, i, handoffs, size, txn, self._wake) for i in range(len(place.replicas))]
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

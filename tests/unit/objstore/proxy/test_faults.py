@@ -54,17 +54,18 @@ async def test_the_copy_of_a_failed_primary_goes_to_a_handoff(cluster: Cluster, 
     assert [data == body for _, data in held] == [True, False, True, True]
 
 
-async def test_a_primary_that_came_back_is_needed_when_the_next_one_goes(cluster: Cluster, store: ClusterStore) -> None:
+@pytest.mark.parametrize("size", [1, 300_000])
+async def test_a_primary_that_came_back_is_needed_when_the_next_one_goes(cluster: Cluster, store: ClusterStore, size: int) -> None:
     """A rolling restart: what is remembered of the first node must not add to the failure of the second."""
     name = named(cluster, "o")
     cluster.down(0)
     for _ in range(3):
-        await put(store, name, b"x")
+        await put(store, name, b"x" * size)
     cluster.network.heal()
     cluster.down(1)
     assert not store.nodes.failures.admit(cluster.nodes[0].address)
-    await put(store, name, b"y")
-    assert await get(store, name) == b"y"
+    await put(store, name, b"y" * size)
+    assert await get(store, name) == b"y" * size
 
 
 async def test_two_primaries_down_nothing_is_promised(cluster: Cluster, store: ClusterStore, body: bytes) -> None:
