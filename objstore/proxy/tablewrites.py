@@ -15,10 +15,12 @@ from objstore.proxy.placement import TablePlace
 from objstore.runtime.clock import HybridClock
 
 Action = Literal["create", "update", "delete"]
+_UNTOUCHED = (Code.NOT_EMPTY, Code.NOT_FOUND, Code.NEWER_EXISTS)
+"""Who refuses for such a reason has changed nothing."""
 
 
 class NotEmpty(Exception):
-    """A replica still holds rows; `applied` others had deleted already."""
+    """A replica still holds rows; `applied`: others have deleted it, or still may."""
 
     def __init__(self, applied: bool) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class TableWriter:
     async def _explain(self, place: TablePlace, attempt: "_Attempt") -> None:
         """Raise what the failure means; return when it was healed and is worth another try."""
         if Code.NOT_EMPTY in attempt.codes:
-            raise NotEmpty(attempt.quorum.stored_count > 0)
+            raise NotEmpty(attempt.perhaps_applied)
         if Code.NOT_FOUND not in attempt.codes:
             raise attempt.error()
         if not await self._cache.heal(place):
@@ -80,6 +82,7 @@ class _Attempt:
     def __init__(self, nodes: Nodes, place: TablePlace, change: TableChange, timestamp: int, txn: str) -> None:
         self.quorum = WriteQuorum(len(place.replicas))
         self.codes: set[Code] = set()
+        self._undecided = len(place.replicas)
         self._nodes = nodes
         self._fan = FanOut(nodes, txn)
         for i, (address, target) in enumerate(place.replicas):
@@ -130,6 +133,13 @@ class _Attempt:
             self.quorum.failed()
             if isinstance(outcome, NodeError):
                 self.codes.add(outcome.code)
+        if isinstance(outcome, NodeError) and outcome.code in _UNTOUCHED:
+            self._undecided -= 1
+
+    @property
+    def perhaps_applied(self) -> bool:
+        """Whether any replica made the change, or did not say that it never will: it may still be on its way to one."""
+        return self._undecided > 0
 
     def error(self) -> StoreError:
         if Code.NO_SPACE in self.codes:

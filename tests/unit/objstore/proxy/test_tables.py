@@ -1,5 +1,6 @@
 """Accounts and containers: settings, limits, quotas, policies."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from objstore.model.errors import Conflict, ContainerNotFound, InvalidInput, Too
 from objstore.model.policy import Policies, Policy
 from objstore.proxy.bodies import from_memory
 from objstore.proxy.operations import NewObject, Upload
+from objstore.proxy.placement import Placement
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, RESELLER, Cluster, get, named, put, running
 
@@ -145,3 +147,34 @@ async def test_any_number_of_replicas(tmp_path: Path, replicas: int) -> None:
             assert (await put(store, name, body)).listed
             assert await get(store, name) == body
         assert len((await store.list_container(OWNER, ACCOUNT, "c", Query(9))).rows) == 2
+
+
+async def test_a_refused_deletion_is_undone_where_it_happens_late(cluster: Cluster, store: ClusterStore) -> None:
+    """A write came in after the container was found empty, and its row is not on all replicas yet."""
+    container = next(f"d{i}" for i in range(100) if container_nodes(cluster, f"d{i}") == [0, 1, 2])
+    name = named(cluster, "o", container)
+    await store.put_container(OWNER, ACCOUNT, container, {"user:a": "1"})
+    cluster.down(2)
+    lister, late = store._tables._lister, cluster.network.fault(cluster.nodes[2].address)
+    page = lister.page
+
+    async def page_then_write(*arguments: object) -> object:
+        found = await page(*arguments)
+        await put(store, name, b"x")
+        late.down, late.delay_s = False, 0.3
+        return found
+
+    lister.page = page_then_write  # type: ignore[method-assign, assignment]
+    with pytest.raises(Conflict):
+        await store.delete_container(OWNER, ACCOUNT, container)
+    lister.page = page  # type: ignore[method-assign]
+    await asyncio.sleep(0.5)
+    cluster.network.heal()
+    for _ in range(3):
+        assert await get(cluster.store(), name) == b"x"
+    assert await values(store, container) == {"user:a": "1"}
+
+
+def container_nodes(cluster: Cluster, container: str) -> list[int]:
+    addresses = [node.address for node in cluster.nodes]
+    return [addresses.index(replica.address) for replica in Placement(cluster.rings).container(ACCOUNT, container).replicas]
