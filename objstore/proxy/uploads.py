@@ -42,6 +42,8 @@ class _Lane:
         self.error: NodeError | PeerUnavailable | None = None
         self.reply: Outcome | None = None
         self.committing = False
+        self.last = False
+        """No commit will follow the one under way."""
         self.missed: Callable[[], None] | None = None
         """What to do when it fails after the client was answered."""
         self.exchange: Exchange | None = None
@@ -86,6 +88,8 @@ class _Lane:
             await self._open(size, txn)
             while not isinstance(self.reply, Stored):
                 while not self._queue:
+                    if self.last:
+                        return  # it holds something newer
                     self._wake.clear()
                     await self._wake.wait()
                 await self._send(self._queue.popleft())
@@ -315,6 +319,7 @@ class Streams:
         """Let commits under way end in the background, drop all else. Safe at any time."""
         for lane in self._lanes:
             if lane.committing:
+                lane.last = True
                 self._nodes.adopt(lane.task)
             elif not lane.task.done():
                 lane.drop("the upload ended")
