@@ -12,12 +12,14 @@ PLAIN_FIELDS = ("node", "address", "up_s", "device", "state", "bytes_total", "by
 
 def run(config: str | None, data: str | None, plain: bool) -> int:
     """Print the table. Exit code 1 when a node does not answer, a device is refused, or rings differ."""
-    rows, problems = on_cluster(config, data, collect)
+    rows, rings, problems = on_cluster(config, data, collect)
     if plain:
         for row in rows:
             print(" ".join(f"{key}={_plain(value)}" for key, value in zip(PLAIN_FIELDS, row, strict=True)))
     else:
         print(table(HEADING, [_readable(row) for row in rows]))
+        print()
+        print(f"rings  {rings}")
     for line in problems:
         print(f"objstore: {line}", file=sys.stderr)
     return 1 if problems else 0
@@ -26,8 +28,8 @@ def run(config: str | None, data: str | None, plain: bool) -> int:
 Row = tuple[str, str, int, str, str, int, int, int, int]
 
 
-async def collect(cluster: Cluster) -> tuple[list[Row], list[str]]:
-    """A row per device (or per process that does not answer), and what is wrong."""
+async def collect(cluster: Cluster) -> tuple[list[Row], str, list[str]]:
+    """A row per device (or per process that does not answer), the rings in use, and what is wrong."""
     rows: list[Row] = []
     problems: list[str] = []
     for address, report in (await cluster.reports()).items():
@@ -51,7 +53,9 @@ async def collect(cluster: Cluster) -> tuple[list[Row], list[str]]:
             problems.append(
                 f"{report.node} uses other rings than this command: {', '.join(differing)}; copy them and send it SIGHUP"
             )
-    return rows, problems
+    # The first digits of each ring file's md5: nodes that show others are named among the problems.
+    rings = ", ".join(f"{name} {digest}" for name, digest in cluster.rings.digests.items())
+    return rows, rings, problems
 
 
 def _readable(row: Row) -> tuple[str, ...]:
