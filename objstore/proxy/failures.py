@@ -81,8 +81,8 @@ class FailingPeers:
         return indices
 
     def _rank(self, address: Address) -> int:
-        if address not in self._troubles:
+        trouble = self._troubles.get(address)
+        if trouble is None:
             return 0
-        if not self._troubles[address].pause_s:
-            return 1
-        return 1 if self.admit(address) else 2
+        # Not `admit`: whoever is last in the order may never be asked.
+        return 1 if not trouble.pause_s or self._clock.monotonic() >= trouble.failing_until else 2

@@ -65,3 +65,22 @@ def test_a_slow_peer_that_fails() -> None:
     assert not peers.admit(A)
     peers.slow(A)
     assert not peers.admit(A)
+
+
+def test_reads_that_go_around_a_failing_peer_do_not_keep_writes_from_trying_it() -> None:
+    """A peer that is back must get its copies again, however many reads there are meanwhile."""
+    clock = Clock()
+    peers = FailingPeers(clock, KNOBS)
+    peers.failed(A)
+    clock.at += 1.0
+    assert peers.order(REPLICAS, 0) == [1, 2, 0]  # two of them are asked, and agree
+    assert peers.admit(A)
+
+
+def test_reads_ask_a_peer_that_may_be_back_before_one_that_fails() -> None:
+    clock = Clock()
+    peers = FailingPeers(clock, KNOBS)
+    peers.failed(A)
+    clock.at += 1.0
+    peers.failed(B)
+    assert peers.order(REPLICAS, 1) == [2, 0, 1]
