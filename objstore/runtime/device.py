@@ -56,7 +56,8 @@ class Device:
 
 def init_device(path: str, cluster: str, name: str, rng: Rng) -> Identity:
     """Make `path` a device of the cluster, durably; the directory and its parents are made when missing. Does nothing when it
-    is this very device already. Raises DeviceRefused for another's device, or a directory that holds anything else.
+    is this very device already. Raises DeviceRefused for another's device, a directory that holds anything else, or a file
+    system without extended attributes.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
@@ -72,6 +73,7 @@ def init_device(path: str, cluster: str, name: str, rng: Rng) -> Identity:
     identity = Identity(cluster, name, str(uuid.UUID(bytes=rng.token_bytes(16), version=4)))
     try:
         fs = RealFileSystem(path)
+        _probe(path, fs)
         file = fs.create_temp()
         file.write(identity.encode())
         file.sync()
@@ -169,7 +171,8 @@ def _probe(path: str, fs: RealFileSystem) -> None:
         if file.get_attribute("objstore.probe") != b"probe":
             raise DeviceRefused(f"{path}: extended attributes are not kept")
     except OSError as error:
-        raise DeviceRefused(f"{path}: no extended attributes: {error.strerror}") from error
+        advice = "choose a file system that keeps them, such as XFS or ext4"
+        raise DeviceRefused(f"{path}: no extended attributes ({error.strerror}): {advice}") from error
     finally:
         fs.discard(file)
 
