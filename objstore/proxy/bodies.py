@@ -29,22 +29,24 @@ class Body:
         """The bytes of `span`, each piece verified on its way. Raises Unavailable when no source can go on."""
         position, end = span
         end += position
-        failed_in_a_row, turn = 0, 0
+        count, failed_in_a_row, turn = len(self._sources), 0, 0
         while position < end:
-            source = self._sources[turn % len(self._sources)]
+            source = self._sources[turn % count]
             turn += 1
             before = position
             try:
-                async with aclosing(self._from(source, Span(position, end - position), len(self._sources) > 1)) as pieces:
+                # Once all have failed, perhaps all are merely slow: each gets one patient turn.
+                hasty = failed_in_a_row < count and count > 1
+                async with aclosing(self._from(source, Span(position, end - position), hasty)) as pieces:
                     async for piece in pieces:
                         position += len(piece)
                         yield piece
             except (NodeError, PeerUnavailable):
                 failed_in_a_row = 1 if position > before else failed_in_a_row + 1
-                if failed_in_a_row >= len(self._sources):
+                if failed_in_a_row >= 2 * count:
                     raise Unavailable("no replica can send the rest of the object") from None
 
-    async def _from(self, source: Replica, span: Span, others: bool) -> AsyncGenerator[bytes, None]:
+    async def _from(self, source: Replica, span: Span, hasty: bool) -> AsyncGenerator[bytes, None]:
         """From one source. Raises NodeError, PeerUnavailable when it ends before `span` does."""
         address, target = source
         knobs = self._nodes.knobs
@@ -53,7 +55,7 @@ class Body:
         exchange = await self._nodes.open(address, request, self._txn, timeout_s=knobs.stream_timeout_s)
         left = span.length
         try:
-            stall_s = knobs.stall_s if others else knobs.node_timeout_s
+            stall_s = knobs.stall_s if hasty else knobs.node_timeout_s
             if not isinstance(await self._next(exchange, stall_s), Ready):
                 raise PeerUnavailable("a stream begins with Ready")
             while True:
