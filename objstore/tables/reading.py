@@ -15,7 +15,8 @@ from objstore.tables.rowkind import RowKind
 BATCH_ROWS_MAX = 128
 FOLDING_BATCH_ROWS = 32
 PAGE_ROWS_LOOKED_AT_MAX = 50_000
-PAGE_BYTES_MAX = 1_800_000  # with one more batch of the longest names it still fits one node message (Knobs.packet_bytes_max)
+PAGE_BYTES_MAX = 1_800_000  # with one more of the longest rows it still fits one node message (Knobs.packet_bytes_max)
+ROW_BYTES_MAX = 20_000  # a name of 1024 bytes, a content type as long as an HTTP field, in JSON
 
 EMPTY_DIGEST = xxhash.xxh3_128_digest(b"")
 """Of a page that looked at no row; a missing database has it too."""
@@ -54,7 +55,8 @@ def read_page(
         cursor = connection.execute(*_statement(kind, span, query.reverse))
         try:
             while True:
-                wanted = min(page.room, rows_max - looked_at, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
+                fit = 1 + (PAGE_BYTES_MAX - size) // ROW_BYTES_MAX
+                wanted = min(page.room, rows_max - looked_at, fit, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
                 rows = kind.unpack(cursor.fetchmany(wanted))
                 seen = page.look(rows)
                 lines = _encode_lines(seen)

@@ -125,3 +125,12 @@ def test_a_page_of_long_names_fits_a_message(tmp_path: Path) -> None:
         query = Query(10_000, marker=found.until)
     assert shown == [r.name for r in rows]
     database.close()
+
+
+def test_a_page_of_the_longest_rows_fits_a_message(tmp_path: Path) -> None:
+    """Long names first, so that the page is nearly full when the content types get as long as an HTTP field may be."""
+    rows = [put(f"{i:05}{'n' * 1000}", 1) for i in range(1536)]
+    rows += [msgspec.structs.replace(put(f"{i:05}{'n' * 1000}", 1), content_type="t" * 8190) for i in range(1536, 1800)]
+    found = page(filled(str(tmp_path), rows), Query(10_000))
+    assert 1536 < len(found.rows) < 1800
+    assert len(msgspec.msgpack.encode(found.rows)) < Knobs().packet_bytes_max - 100_000
