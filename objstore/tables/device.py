@@ -154,6 +154,11 @@ class TableDevice:
     # --- in the writer thread ----------------------------------------------------------------------------------
 
     def _run_group(self, place: Place, operations: Sequence[Operation[Any, object]]) -> list[Outcome]:
+        if self.disk.failed is not None and not all(isinstance(operation, Open) for operation in operations):
+            # They came before the failure was known; a sync that succeeds now says nothing about what was lost.
+            if len(operations) > 1:
+                return [self._run_group(place, [operation])[0] for operation in operations]
+            return [NodeError(Code.DEVICE_FAILED, self.disk.failed)]
         try:
             database = self._require(place, any(operation.creates for operation in operations))
             if database is None:

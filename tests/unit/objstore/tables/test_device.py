@@ -351,3 +351,32 @@ async def test_a_crash_in_quarantine_leaves_it_here_or_there(tmp_path: Path, poi
         assert len(kept(tmp_path)) == len(list((tmp_path / "quarantine").glob("*/*.db"))) == 1
         await device.apply(PLACE, merge(put("new", 1), gone("old", 1)))
         assert await listed(device) == ["new"]
+
+
+class FailTheDisk:
+    """What somebody else's failed sync does to the device, in the middle of a group."""
+
+    name = NAME
+    creates = True
+
+    def __init__(self, device: TableDevice) -> None:
+        self._device = device
+
+    def run(self, draft: object) -> None:
+        self._device.disk.fail("a sync failed")
+
+
+async def test_what_waits_when_a_sync_fails_is_refused(tmp_path: Path) -> None:
+    async with device_at(tmp_path) as device:
+        await device.apply(PLACE, merge(put("a", 1)))
+        other = PLACE._replace(hash=b"o" * 16)
+        results = await asyncio.gather(
+            device.apply(PLACE, FailTheDisk(device)),
+            device.apply(other, merge(put("b", 1), name="/acc/other")),
+            return_exceptions=True,
+        )
+        assert isinstance(results[1], NodeError)
+        assert results[1].code is Code.DEVICE_FAILED
+        database = await device.opened(PLACE, NAME)  # what is there can be read
+        assert database is not None
+        assert database.state.stats.object_count == 1
