@@ -74,7 +74,8 @@ def read_secret(config: Config) -> bytes:
         if mode & 0o007:
             raise ConfigError([f"{where}: every user of this machine can read the cluster secret; run: chmod 600 {where}"])
     if len(secret) < SECRET_BYTES_MIN:
-        raise ConfigError([f"{where}: the cluster secret has {len(secret)} bytes, at least {SECRET_BYTES_MIN} are needed"])
+        need = f"the cluster secret has {len(secret)} bytes, at least {SECRET_BYTES_MIN} are needed"
+        raise ConfigError([f"{where}: {need}; `objstore secret new` makes one"])
     return secret
 
 

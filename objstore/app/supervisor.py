@@ -187,7 +187,8 @@ def listen_on(host: str, port: int, *, at_once: bool = True) -> socket.socket:
             raise OSError(
                 error.errno, f"port {port} of {host} is in use: stop what listens there, or choose another port"
             ) from None
-        raise OSError(error.errno, f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from None
+        what = "no such host" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {what}; give an address of this machine") from None
     listener.setblocking(False)
     return listener
 

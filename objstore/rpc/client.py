@@ -216,7 +216,7 @@ class RpcClient:
             refused = isinstance(error, ConnectionRefusedError)
             raise self._remember(peer, "connection refused" if refused else error.strerror or str(error)) from error
         except PeerUnavailable as error:
-            self._remember(peer, str(error))
+            self._remember(peer, str(error).removeprefix(f"{_text(peer.address)}: "))
             raise
         finally:
             if not usable:

@@ -1,6 +1,7 @@
 """What the operator commands share: which cluster they speak to, and a caller that reaches its nodes."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -68,11 +69,11 @@ class Cluster:
         return reply
 
     async def try_ask(self, address: Address, request: Message, answer: type[MessageT]) -> MessageT | str:
-        """The same; one plain line instead of an error."""
+        """The same; instead of an error one plain line, without the address."""
         try:
             return await self.ask(address, request, answer)
         except (NodeError, PeerUnavailable) as error:
-            return str(error)
+            return str(error).removeprefix(f"{address.ip}:{address.port}: ")
 
     async def reports(self) -> dict[Address, NodeReport | str]:
         """What every process says of itself, or why it does not answer."""
@@ -100,6 +101,8 @@ def on_cluster(config: str | None, data: str | None, work: Callable[[Cluster], A
 @asynccontextmanager
 async def connected(config: Config) -> AsyncIterator[Cluster]:
     """Connections are made on first use, and closed at the end. Raises ConfigError."""
+    # What goes wrong is in the command's own lines; without a handler Python would print the event a second time.
+    logging.getLogger("objstore").addHandler(logging.NullHandler())
     rings = load_rings(config)
     client = RpcClient(
         read_secret(config),

@@ -41,7 +41,7 @@ def run(path: str, config: str | None, data: str | None) -> int:
     lines, found = on_cluster(config, data, lambda cluster: describe(cluster, parts))
     print("\n".join(lines))
     if not found:
-        raise Failure(f"no device holds anything of /{'/'.join(parts)}")
+        raise Failure(f"no device that answers holds anything of /{'/'.join(parts)}")
     return 0
 
 

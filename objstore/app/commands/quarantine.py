@@ -68,7 +68,7 @@ async def _devices(cluster: Cluster, wanted: str | None) -> tuple[dict[str, tupl
     silent = []
     for address, report in (await cluster.reports()).items():
         if not isinstance(report, NodeReport):
-            silent.append(f"no answer from {report}")
+            silent.append(f"{address.ip}:{address.port} does not answer: {report}")
         else:
             found.update({f"{report.node}/{one.device}": (address, one.device) for one in report.devices if one.state == "ok"})
     if wanted is None:

@@ -36,7 +36,7 @@ async def collect(cluster: Cluster) -> tuple[list[Row], str, list[str]]:
         where = f"{address.ip}:{address.port}"
         if not isinstance(report, NodeReport):
             rows.append(("?", where, 0, "?", "down", 0, 0, 0, 0))
-            problems.append(f"{where} does not answer: {report.removeprefix(f'{where}: ')}")
+            problems.append(f"{where} does not answer: {report}")
             continue
         up_s = max(0, int(time.time() - report.started_s))
         for device in report.devices:

@@ -111,7 +111,7 @@ def test_commands_reach_it_with_the_secret_alone(node: Node, tmp_path: Path, cap
     assert run(["daemon", "object-polisher", "--once", *data]) == 1
     assert run(["quarantine", "list", *data]) == 0
     assert run(["locate", "AUTH_a/c/o", *data]) == 1
-    assert "no device holds anything" in capsys.readouterr().err
+    assert "no device that answers holds anything" in capsys.readouterr().err
 
     secret = tmp_path / "secret"
     secret.write_text("w" * 64)
