@@ -110,6 +110,8 @@ class SocketExchange:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._inbox and isinstance(refused := self._inbox[0], Refused):  # before the connection breaks over what we send
+            raise guard.node_error(refused)
         if self._sent_done or self._over or self._link.closing:
             raise PeerUnavailable(f"{self._link.remote}: the stream has ended")
 

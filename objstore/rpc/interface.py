@@ -35,7 +35,9 @@ class Exchange(Protocol):
     """
 
     async def send(self, message: Message) -> None:
-        """Queue a message; waits while more than the high-water mark is unsent. Raises PeerUnavailable."""
+        """Queue a message; waits while more than the high-water mark is unsent. Raises PeerUnavailable, or NodeError when the
+        other side has refused meanwhile.
+        """
 
     async def send_chunk(self, data: bytes | memoryview) -> None:
         """As `send`, for body bytes."""

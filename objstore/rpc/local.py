@@ -128,6 +128,8 @@ class LocalExchange:
 
     async def _put(self, item: Message | Chunk, size: int) -> None:
         self._check()
+        if self._in.items and isinstance(refused := self._in.items[0], Refused):
+            raise guard.node_error(refused)
         if self._out.ended or self._out.closed:
             raise PeerUnavailable("the stream has ended")
         self._out.items.append(item)

@@ -7,6 +7,7 @@ import pytest
 from objstore.formats.messages import End, Message, OpenPut, Ready
 from objstore.model.errors import Code, NodeError
 from objstore.rpc.interface import CallContext, Chunk, Dispatcher, Exchange, PeerUnavailable
+from objstore.rpc.local import LocalFirst
 from objstore.runtime.knobs import Knobs
 from tests.contract.service import CHUNK, Service, put, read
 from tests.unit.objstore.rpc.nodes import Nodes, Pair, eventually
@@ -60,9 +61,11 @@ async def test_a_refused_sender_cannot_go_on_for_ever(nodes: Nodes) -> None:
     address = await nodes.server(service.dispatcher, knobs=Knobs(stream_buffer_bytes_max=MIB))
     client = nodes.client()
     exchange = await client.open(address, put("refuse"), timeout_s=5)
-    with pytest.raises(PeerUnavailable):
-        for _ in range(1000):
-            await exchange.send_chunk(CHUNK)
+    send_anyway = exchange._link.send_chunk  # type: ignore[attr-defined]
+    for _ in range(1000):
+        send_anyway(CHUNK)
+        await asyncio.sleep(0)
+    await eventually(lambda: exchange._link.lost)  # type: ignore[attr-defined]
     assert client.counters.bytes_out < 40 * MIB
 
 
@@ -128,3 +131,23 @@ async def test_a_damaged_chunk_ends_the_stream(pair: Pair) -> None:
         while isinstance(event := await exchange.receive(), Chunk):
             assert CHUNK.startswith(event.data) or event.data in CHUNK * 2
     await exchange.finish()
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_a_sender_hears_of_its_refusal_while_it_sends(nodes: Nodes, local: bool) -> None:
+    """The reason must not be lost in the broken connection that follows: a full device is no broken node."""
+
+    async def refuse(request: Message, exchange: Exchange, context: CallContext) -> None:
+        await exchange.receive()
+        raise NodeError(Code.NO_SPACE, "full")
+
+    dispatcher = Dispatcher()
+    dispatcher.on_stream(OpenPut, refuse)
+    address = await nodes.server(dispatcher)
+    caller = LocalFirst({address}, dispatcher, nodes.client()) if local else nodes.client()
+    exchange = await caller.open(address, put(), timeout_s=5)
+    with pytest.raises(NodeError) as raised:
+        for _ in range(100):
+            await exchange.send_chunk(bytes(MIB))
+    assert raised.value.code is Code.NO_SPACE
+    exchange.abort()
