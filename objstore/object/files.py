@@ -151,7 +151,11 @@ class PartitionIndex:
         except OSError as error:
             raise NodeError(Code.DEVICE_FAILED, f"cannot list {directory}: {error.strerror}") from error
         finally:
-            del self._loading[directory]
+            forgotten = directory not in self._loading or self._loading[directory][1] is not changes
+            if not forgotten:
+                del self._loading[directory]
+        if forgotten:  # files went away while they were being listed
+            return await self.load(directory)
         partition.update(changes)  # they happened while the directory was being read, before or after their name was
         self.forget(directory)
         self._partitions[directory] = partition
@@ -177,7 +181,8 @@ class PartitionIndex:
             self._evict()
 
     def forget(self, directory: str) -> None:
-        """The next use lists the partition again."""
+        """The next use lists the partition again; so does whoever waits for a listing under way."""
+        self._loading.pop(directory, None)
         partition = self._partitions.pop(directory, None)
         if partition is not None:
             self.entries -= len(partition) + 1

@@ -165,3 +165,21 @@ def test_a_large_partition_is_listed_in_one_go(tmp_path) -> None:
         (directory / file_name(n.to_bytes(16, "big"), at(1), D)).touch()
     partition, leftovers, strange = list_partition(RealFileSystem(str(tmp_path)), "objects/12")
     assert (len(partition), leftovers, strange) == (2000, [], 0)
+
+
+async def test_a_listing_that_was_forgotten_while_it_was_read_is_read_again(node: Node) -> None:
+    """A file was moved to quarantine meanwhile: what the listing saw of it must not count as held."""
+    plant(node, "objects/12", HASH)
+    disk = CountedDisk(node)
+    disk.gate.clear()
+    index = PartitionIndex(disk)
+    loading = asyncio.ensure_future(index.find(PLACE))
+    await asyncio.sleep(0.05)
+    for path in (node.root / "objects/12").iterdir():
+        path.unlink()
+    index.forget(PLACE.directory)
+    later = asyncio.ensure_future(index.find(PLACE))
+    disk.gate.set()
+    assert await later == NOTHING
+    assert await loading == NOTHING
+    assert index.get(PLACE) == NOTHING
