@@ -234,8 +234,8 @@ class MergedPage(Generic[R]):
             return None
         return self._marker, min(max(self._page.room, self._rows_min), MERGE_ROWS_MAX)
 
-    def feed(self, answers: Sequence[tuple[Sequence[R], str]]) -> None:
-        """Take each replica's rows and `until`, all read with the same `ask`."""
+    def feed(self, answers: Sequence[tuple[Sequence[R], str]]) -> list[list[R]]:
+        """Take each replica's rows and `until`, all read with the same `ask`. Returns, for each, the merged rows it lacks."""
         reverse = self._query.reverse
         self._rows_min *= 2  # many tombstones are passed over in few reads
         untils = [until for _, until in answers if until]
@@ -250,6 +250,10 @@ class MergedPage(Generic[R]):
         if bound:
             names = [name for name in names if (name >= bound if reverse else name <= bound)]
         self._page.look([merged[name] for name in names])
+        self._move_on(bound)
+        return [_lacking(rows, [merged[name] for name in names]) for rows, _ in answers]
+
+    def _move_on(self, bound: str) -> None:
         if self._page.span is None:
             return
         if not bound:
@@ -258,3 +262,8 @@ class MergedPage(Generic[R]):
             self._marker = self._page.skipping
         else:
             self._marker = bound
+
+
+def _lacking(held: Sequence[R], merged: Sequence[R]) -> list[R]:
+    known = {row.name: row for row in held}
+    return [row for row in merged if known.get(row.name) != row]

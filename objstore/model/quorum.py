@@ -141,11 +141,16 @@ class ReadQuorum:
     def decide(self, patient: bool = True) -> Read:
         """Not `patient`: what is pending hangs, so do without it where that is safe."""
         wanted = self._wanted
-        if self._holding >= wanted:
-            return Read.DONE
         answers = len(self.orders)
         pending = self._asked_count - answers - len(self.failures)
         may_ask = self._asked_count < self._replicas
+        if self._holding >= wanted:
+            if self.newest != NOTHING:
+                return Read.DONE
+            # Before "never heard of it" is believed, the others are asked: a disk may have been replaced by an empty one.
+            if may_ask:
+                return Read.ASK
+            return Read.WAIT if pending and patient else Read.DONE
         if answers < wanted:
             if answers + pending < wanted and may_ask:
                 return Read.ASK

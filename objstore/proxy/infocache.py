@@ -8,6 +8,7 @@ takes part in it: no proxy believes old settings once a newer change was acknowl
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from objstore.formats.messages import (
     Address,
@@ -226,9 +227,9 @@ class InfoCache:
         await self.nodes.call(place.replicas[index].address, repair_request(place, index, settings))
 
 
-def repair_request(place: TablePlace, index: int, settings: Settings) -> Message:
-    """Tells replica `index` settings that it may lack."""
+def repair_request(place: TablePlace, index: int, settings: Settings | None, rows: Sequence[Any] = ()) -> Message:
+    """Tells replica `index` settings and rows that it may lack; the rows are of the table's kind."""
     target = place.replicas[index].target
     if place.kind == "account":
-        return MergeContainerRows(target, place.hash, place.name, [], settings)
-    return MergeObjectRows(target, place.hash, place.name, [], settings, place.parents[index])
+        return MergeContainerRows(target, place.hash, place.name, list(rows), settings)
+    return MergeObjectRows(target, place.hash, place.name, list(rows), settings, place.parents[index])

@@ -13,7 +13,7 @@ from objstore.model.errors import Unavailable
 from objstore.model.listing import MergedPage
 from objstore.model.quorum import read_count
 from objstore.model.rows import merge_container_rows, merge_object_rows
-from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers
+from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers, repair_request
 from objstore.proxy.nodes import FanOut, Nodes
 from objstore.proxy.placement import TablePlace
 
@@ -89,8 +89,23 @@ class Lister:
                 break
             part = msgspec.structs.replace(query, marker=ask[0], limit=ask[1])
             pages = await self._ask(place, order, lambda i, part=part: _rows_of(place, i, part, raw=True), txn)  # type: ignore[misc]
-            merged.feed([(page.rows, page.until) for page in pages.values()])
+            lacking = merged.feed([(page.rows, page.until) for page in pages.values()])
+            await self._complete(place, dict(zip(pages, lacking, strict=True)), txn)
         return merged.items, merged.until
+
+    async def _complete(self, place: TablePlace, lacking: dict[int, list[Any]], txn: str) -> None:
+        """Give each replica that answered the rows it lacks: what a listing showed once, later ones show too. A replica that
+        fails here keeps its gap for the next reader.
+        """
+        fan = FanOut(self._nodes, txn)
+        for index, rows in lacking.items():
+            if rows:
+                fan.call(index, place.replicas[index].address, repair_request(place, index, None, rows))
+        try:
+            while fan.outstanding:
+                await fan.next()
+        finally:
+            fan.leave()
 
     async def _ask(self, place: TablePlace, order: list[int], question: Callable[[int], Message], txn: str) -> dict[int, Page]:
         """R replicas' answers by index, of those in `order`. Raises Unavailable."""

@@ -127,6 +127,8 @@ class _Search:
         patient = True
         while True:
             step = self.quorum.decide(patient)
+            if everywhere and step is Read.DONE and patient and self.fan.outstanding:
+                step = Read.WAIT  # one of those not heard yet may know something newer
             if step is Read.WAIT:
                 ended = await self.fan.next(self.nodes.knobs.hedge_s if patient else None)
                 if ended is not None:

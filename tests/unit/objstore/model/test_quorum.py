@@ -124,3 +124,17 @@ def test_two_replicas_one_hung() -> None:
     quorum.answered(0, (5, 5))
     assert quorum.decide() is Read.WAIT
     assert quorum.decide(patient=False) is Read.DONE
+
+
+def test_nothing_is_believed_only_when_all_who_answer_say_so() -> None:
+    """One replica missed the write, another disk was replaced by an empty one: the third still has the object."""
+    quorum = ReadQuorum(3)
+    for index in range(2):
+        quorum.asked()
+        quorum.answered(index, NOTHING)
+    assert quorum.decide() is Read.ASK
+    quorum.asked()
+    assert quorum.decide() is Read.WAIT
+    assert quorum.decide(patient=False) is Read.DONE
+    quorum.answered(2, (5, 5))
+    assert quorum.decide() is Read.COMPLETE

@@ -159,6 +159,33 @@ async def test_a_partial_deletion_once_seen_stays(cluster: Cluster, store: Clust
     assert sum(version is not None and version.deleted for version, _ in await cluster.held(name, range(3))) >= 2
 
 
+async def test_newest_asks_every_replica(cluster: Cluster, store: ClusterStore) -> None:
+    """A deletion that only one replica took is found whichever replica is asked first, and settled."""
+    for turn in range(6):
+        name = named(cluster, f"o{turn}")
+        await put(store, name, b"x")
+        for node in (1, 2):
+            cluster.network.fault(cluster.nodes[node].address).refuse[DeleteObject] = Code.DEVICE_FAILED
+        with pytest.raises(Unavailable):
+            await store.delete_object(OWNER, name, NO_CONDITIONS)
+        await store.nodes.stop()
+        cluster.network.heal()
+        with pytest.raises(ObjectNotFound):
+            await get(store, name, newest=True)
+
+
+async def test_the_last_copy_is_found_when_the_others_never_heard_of_it(cluster: Cluster, store: ClusterStore) -> None:
+    for turn in range(6):
+        name = named(cluster, f"o{turn}")
+        for node in (1, 2):
+            cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+        with pytest.raises(InsufficientStorage):
+            await put(store, name, b"x")
+        await store.nodes.stop()
+        cluster.network.heal()
+        assert await get(store, name) == b"x"
+
+
 async def test_a_version_that_cannot_be_completed_is_not_shown(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
     await put(store, name, b"old")
@@ -257,6 +284,26 @@ async def test_a_listing_merges_replicas_that_differ(cluster: Cluster, store: Cl
         fresh = cluster.store()
         rows = (await fresh.list_container(OWNER, ACCOUNT, "c", Query(9))).rows
         assert [row.name for row in rows] == sorted(name.object for name in names)
+
+
+async def test_what_a_listing_showed_later_ones_show_too(cluster: Cluster, store: ClusterStore) -> None:
+    """Rows that a listing met on one replica only are given to the other before it is shown; then the figures agree as well."""
+    name = named(cluster, "only")
+    for node in (1, 2):
+        cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+    with pytest.raises(InsufficientStorage):
+        await put(store, name, b"x")
+    await store.nodes.stop()
+    shown = []
+    for away in (1, 2, 1, 2, 0):
+        cluster.network.heal()
+        cluster.down(away)
+        fresh = cluster.store()
+        listing = await fresh.list_container(OWNER, ACCOUNT, "c", Query(9))
+        shown.append([row.name for row in listing.rows])
+    assert shown == [[name.object]] * 5
+    cluster.network.heal()
+    assert (await cluster.store().head_container(OWNER, ACCOUNT, "c")).stats.object_count == 1
 
 
 async def test_containers_down_the_row_follows(cluster: Cluster, store: ClusterStore) -> None:
