@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from objstore.app.wiring import Graph
 
 END_MARGIN_S = 3.0
-SWITCH_INTERVAL_S = 0.0005
 TAKEOVER_TIMEOUT_S = 60.0
 log = logging.getLogger("objstore.process")
 
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         start_logging(config.log, options.name)
-        _tune()
+        _raise_descriptor_limit()
         control = socket.socket(fileno=options.control_fd)
         _end_with_supervisor(control.dup(), config.proxy.drain_timeout_s + END_MARGIN_S)
         uvloop.run(_serve(config, options, control))
@@ -58,11 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _tune() -> None:
-    """Committer threads win the interpreter back from a busy event loop within half a millisecond, not five; open databases,
-    files and connections may use as many descriptors as the system allows.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+def _raise_descriptor_limit() -> None:
+    """Open databases, files and connections may use as many descriptors as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
