@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.formats.messages import DeleteObject, GetObject, PutObject, Query
+from objstore.formats.messages import DeleteObject, GetObject, Message, PutObject, Query
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import BodyIncomplete, Code, InsufficientStorage, ObjectNotFound, StoreError, Unavailable
 from objstore.model.manifest import Segment
@@ -22,6 +22,12 @@ LARGE = bytes(range(256)) * 4096 * 5  # 5 MiB
 @pytest.fixture(params=[b"small", LARGE], ids=["small", "large"])
 def body(request: pytest.FixtureRequest) -> bytes:
     return request.param
+
+
+def refuse(cluster: Cluster, kind: type[Message], code: Code, *nodes: int) -> None:
+    """Until the network heals, `nodes` refuse such requests."""
+    for node in nodes:
+        cluster.network.fault(cluster.nodes[node].address).refuse[kind] = code
 
 
 @pytest.mark.parametrize("down", [0, 1, 2])
@@ -83,16 +89,14 @@ async def test_two_primaries_down_nothing_is_promised(cluster: Cluster, store: C
 
 async def test_a_handoff_alone_is_no_majority(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
-    for node in (0, 1):
-        cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.DEVICE_FAILED
+    refuse(cluster, PutObject, Code.DEVICE_FAILED, 0, 1)
     with pytest.raises(Unavailable):
         await put(store, name, b"x")
 
 
 async def test_full_devices(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
-    for node in (0, 1):
-        cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+    refuse(cluster, PutObject, Code.NO_SPACE, 0, 1)
     with pytest.raises(InsufficientStorage):
         await put(store, name, b"x")
 
@@ -142,8 +146,7 @@ async def test_a_stale_replica_never_answers_and_is_completed(cluster: Cluster, 
 async def test_a_partial_deletion_once_seen_stays(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
     await put(store, name, b"x")
-    for node in (1, 2):
-        cluster.network.fault(cluster.nodes[node].address).refuse[DeleteObject] = Code.DEVICE_FAILED
+    refuse(cluster, DeleteObject, Code.DEVICE_FAILED, 1, 2)
     with pytest.raises(Unavailable):
         await store.delete_object(OWNER, name, NO_CONDITIONS)
     await store.nodes.stop()
@@ -164,8 +167,7 @@ async def test_newest_asks_every_replica(cluster: Cluster, store: ClusterStore) 
     for turn in range(6):
         name = named(cluster, f"o{turn}")
         await put(store, name, b"x")
-        for node in (1, 2):
-            cluster.network.fault(cluster.nodes[node].address).refuse[DeleteObject] = Code.DEVICE_FAILED
+        refuse(cluster, DeleteObject, Code.DEVICE_FAILED, 1, 2)
         with pytest.raises(Unavailable):
             await store.delete_object(OWNER, name, NO_CONDITIONS)
         await store.nodes.stop()
@@ -177,8 +179,7 @@ async def test_newest_asks_every_replica(cluster: Cluster, store: ClusterStore) 
 async def test_the_last_copy_is_found_when_the_others_never_heard_of_it(cluster: Cluster, store: ClusterStore) -> None:
     for turn in range(6):
         name = named(cluster, f"o{turn}")
-        for node in (1, 2):
-            cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+        refuse(cluster, PutObject, Code.NO_SPACE, 1, 2)
         with pytest.raises(InsufficientStorage):
             await put(store, name, b"x")
         await store.nodes.stop()
@@ -189,8 +190,7 @@ async def test_the_last_copy_is_found_when_the_others_never_heard_of_it(cluster:
 async def test_a_version_that_cannot_be_completed_is_not_shown(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
     await put(store, name, b"old")
-    for node in (1, 2):
-        cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+    refuse(cluster, PutObject, Code.NO_SPACE, 1, 2)
     with pytest.raises(InsufficientStorage):
         await put(store, name, b"new")
     await store.nodes.stop()
@@ -289,8 +289,7 @@ async def test_a_listing_merges_replicas_that_differ(cluster: Cluster, store: Cl
 async def test_what_a_listing_showed_later_ones_show_too(cluster: Cluster, store: ClusterStore) -> None:
     """Rows that a listing met on one replica only are given to the other before it is shown; then the figures agree as well."""
     name = named(cluster, "only")
-    for node in (1, 2):
-        cluster.network.fault(cluster.nodes[node].address).refuse[PutObject] = Code.NO_SPACE
+    refuse(cluster, PutObject, Code.NO_SPACE, 1, 2)
     with pytest.raises(InsufficientStorage):
         await put(store, name, b"x")
     await store.nodes.stop()
