@@ -271,8 +271,8 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
 
 def _store(graph: Graph, config: Config, name: str, slot: int) -> "tuple[ClusterStore, RpcClient]":
     from objstore.app.front import floor_of
+    from objstore.placement.places import Rings
     from objstore.proxy.knobs import ProxyKnobs
-    from objstore.proxy.placement import Rings
     from objstore.proxy.store import ClusterStore
     from objstore.runtime.clock import HybridClock
 

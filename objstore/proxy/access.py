@@ -9,9 +9,9 @@ list grants read-only, read-write or admin; a container's read list opens its ob
 from objstore.model.acl import Grant
 from objstore.model.errors import AccessDenied, NotAuthenticated, StoreError
 from objstore.model.identity import Identity
+from objstore.placement.places import Placement
 from objstore.proxy.infocache import Info, InfoCache
 from objstore.proxy.operations import Context
-from objstore.proxy.placement import Placement
 
 OWNER_KEYS = frozenset({"acl:read", "acl:write", "acl:account", "user:temp-url-key", "user:temp-url-key-2"})
 """Settings that only an owner may set or see, beside all `sys:` ones of containers."""

@@ -8,8 +8,8 @@ from objstore.formats.messages import End, ReadObject, Ready
 from objstore.model.errors import NodeError, Unavailable
 from objstore.model.ranges import Span
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Replica
 from objstore.proxy.nodes import Nodes
-from objstore.proxy.placement import ObjectPlace, Replica
 from objstore.rpc.interface import Chunk, Exchange, PeerTimeout, PeerUnavailable
 
 

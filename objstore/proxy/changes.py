@@ -5,11 +5,11 @@ from objstore.model.conditions import Conditions
 from objstore.model.errors import Code, ContainerNotFound, NodeError, ObjectNotFound
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName
+from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
 from objstore.proxy.opening import Opener
 from objstore.proxy.operations import Context, NewObject
-from objstore.proxy.placement import ObjectPlace, Placement
 from objstore.proxy.reads import NO_BYTES
 from objstore.proxy.storing import Storer
 from objstore.proxy.tables import Tables

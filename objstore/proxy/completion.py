@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from objstore.formats.messages import Pushed, PushObject
 from objstore.model.errors import NodeError
+from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.proxy.placement import ObjectPlace, Placement, Replica
 from objstore.rpc.interface import PeerUnavailable
 
 

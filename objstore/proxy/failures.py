@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objstore.formats.messages import Address
+from objstore.placement.places import Replica
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
-from objstore.proxy.placement import Replica
 from objstore.runtime.interface import Clock
 
 logger = logging.getLogger("objstore.proxy")

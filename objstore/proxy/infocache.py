@@ -26,8 +26,8 @@ from objstore.formats.settings import merge_settings
 from objstore.model.acl import AccountAcl, ContainerAcl, parse_account_acl, parse_container_acl
 from objstore.model.errors import Unavailable
 from objstore.model.quorum import read_count
+from objstore.placement.places import Replica, TablePlace
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.proxy.placement import Replica, TablePlace
 from objstore.rpc.interface import CallContext, Dispatcher
 
 

@@ -26,12 +26,12 @@ from objstore.model.names import ObjectName
 from objstore.model.ranges import Span
 from objstore.model.rows import ObjectRow
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body
 from objstore.proxy.listings import Lister
 from objstore.proxy.opening import Opener, etag_of, satisfied
 from objstore.proxy.operations import Context, ReadRequest
-from objstore.proxy.placement import ObjectPlace, Placement
 from objstore.proxy.reads import Found, Part
 from objstore.proxy.tables import Tables
 

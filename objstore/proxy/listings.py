@@ -13,9 +13,9 @@ from objstore.model.errors import Unavailable
 from objstore.model.listing import MergedPage
 from objstore.model.quorum import read_count
 from objstore.model.rows import merge_container_rows, merge_object_rows
+from objstore.placement.places import TablePlace
 from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers, repair_request
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.proxy.placement import TablePlace
 
 Page = ObjectPage | ContainerPage
 

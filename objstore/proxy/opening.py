@@ -10,11 +10,11 @@ from objstore.model.names import ObjectName
 from objstore.model.ranges import ByteRange, Span, resolve
 from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body, from_memory
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, ReadRequest
-from objstore.proxy.placement import ObjectPlace, Placement
 from objstore.proxy.reads import NO_BYTES, Finder, Found, Part
 from objstore.proxy.tables import Tables
 

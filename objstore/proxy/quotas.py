@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from objstore.model.errors import InvalidInput, TooLarge
 from objstore.model.policy import Policies
+from objstore.placement.places import Placement
 from objstore.proxy.infocache import Info, InfoCache
 from objstore.proxy.operations import Context
-from objstore.proxy.placement import Placement
 
 CONTAINER_BYTES, CONTAINER_COUNT = "user:quota-bytes", "user:quota-count"
 ACCOUNT_BYTES, ACCOUNT_COUNT = "sys:quota-bytes", "sys:quota-count"

@@ -13,9 +13,9 @@ from objstore.formats.messages import GetObject, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
-from objstore.proxy.placement import ObjectPlace, Placement, Replica
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from objstore.model.conditions import Conditions
 from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
 from objstore.model.policy import ONE_POLICY, Policies
+from objstore.placement.places import Placement, Rings
 from objstore.proxy.access import Access
 from objstore.proxy.changes import Changer
 from objstore.proxy.completion import Completion
@@ -29,7 +30,6 @@ from objstore.proxy.operations import (
     TableView,
     Upload,
 )
-from objstore.proxy.placement import Placement, Rings
 from objstore.proxy.quotas import Quotas
 from objstore.proxy.reads import Finder
 from objstore.proxy.storing import Offload, Storer, in_thread
@@ -60,7 +60,7 @@ class ClusterStore:
         that way. The rings in `rings` may be replaced at any time. `offload` runs long computations.
         """
         self.nodes = Nodes(caller, clock, knobs)
-        placement = Placement(rings, knobs, [policy.index for policy in policies if policy.sloppy])
+        placement = Placement(rings, [policy.index for policy in policies if policy.sloppy], entries_max=knobs.place_entries_max)
         completion = Completion(self.nodes, placement)
         finder = Finder(self.nodes, placement, completion)
         writer = Writer(self.nodes, placement, hlc)

@@ -14,12 +14,12 @@ from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ContainerNot
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName, check_object_name
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.opening import Opener, etag_of, modified_s
 from objstore.proxy.operations import Context, NewObject, PutResult, Upload
-from objstore.proxy.placement import ObjectPlace, Placement
 from objstore.proxy.quotas import Quotas
 from objstore.proxy.reads import NO_BYTES, Finder
 from objstore.proxy.tables import Tables

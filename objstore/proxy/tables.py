@@ -8,11 +8,11 @@ from objstore.model.errors import AccountNotFound, Conflict, ContainerNotFound, 
 from objstore.model.metadata import check_headers, check_metadata, check_text
 from objstore.model.names import ACCOUNT_NAME_BYTES_MAX, check_container_name
 from objstore.model.policy import Policies
+from objstore.placement.places import Placement
 from objstore.proxy.access import Access, denial, owner_only
 from objstore.proxy.infocache import Info, InfoCache
 from objstore.proxy.listings import Lister
 from objstore.proxy.operations import AccountListing, ContainerListing, Context, TableView
-from objstore.proxy.placement import Placement
 from objstore.proxy.quotas import check_account_values, check_container_values, is_account_quota
 from objstore.proxy.tablewrites import Missing, NotEmpty, TableChange, TableWriter
 

@@ -9,9 +9,9 @@ from typing import Literal
 from objstore.formats.messages import TableWritten, WriteTable
 from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError, StoreError, Unavailable
 from objstore.model.quorum import Write, WriteQuorum
+from objstore.placement.places import TablePlace
 from objstore.proxy.infocache import InfoCache
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
-from objstore.proxy.placement import TablePlace
 from objstore.runtime.clock import HybridClock
 
 Action = Literal["create", "update", "delete"]

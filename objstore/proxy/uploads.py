@@ -13,9 +13,9 @@ from objstore.formats.messages import CommitPut, Message, OpenPut, Ready, Stored
 from objstore.model.errors import Code, Conflict, NodeError, StoreError
 from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.model.version import Version
+from objstore.placement.places import ObjectPlace, Replica
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes, Outcome
-from objstore.proxy.placement import ObjectPlace, Replica
 from objstore.proxy.writes import Tally, Written
 from objstore.rpc.interface import Chunk, Exchange, PeerUnavailable
 from objstore.runtime.clock import HybridClock

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from objstore.formats.messages import IndexTarget, Message, Stored, Target
 from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError, StoreError, Unavailable
 from objstore.model.quorum import Write, WriteQuorum, majority
+from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
-from objstore.proxy.placement import ObjectPlace, Placement
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.clock import HybridClock
 

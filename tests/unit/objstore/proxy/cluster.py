@@ -17,10 +17,10 @@ from objstore.model.policy import ONE_POLICY, Policies
 from objstore.model.version import Version
 from objstore.object.pending import PendingLog
 from objstore.object.server import ObjectServer
+from objstore.placement.places import ObjectPlace, Placement, Rings
 from objstore.proxy.bodies import from_memory
 from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.operations import Context, NewObject, PutResult, ReadRequest, Upload
-from objstore.proxy.placement import ObjectPlace, Placement, Rings
 from objstore.proxy.store import ClusterStore
 from objstore.rpc.interface import CallContext, Dispatcher
 from objstore.runtime.clock import HybridClock, SystemClock

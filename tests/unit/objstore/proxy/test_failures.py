@@ -1,9 +1,9 @@
 """Around failing peers, and back to them."""
 
 from objstore.formats.messages import Address, Target
+from objstore.placement.places import Replica
 from objstore.proxy.failures import FailingPeers
 from objstore.proxy.knobs import ProxyKnobs
-from objstore.proxy.placement import Replica
 from objstore.runtime.clock import SystemClock
 
 A, B, C = (Address("127.0.0.1", port) for port in (1, 2, 3))

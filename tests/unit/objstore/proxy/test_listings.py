@@ -4,7 +4,7 @@ import pytest
 
 from objstore.formats.messages import MergeObjectRows, Query
 from objstore.model.rows import ObjectRow
-from objstore.proxy.placement import Placement
+from objstore.placement.places import Placement
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster
 

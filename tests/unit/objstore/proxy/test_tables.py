@@ -10,9 +10,9 @@ from objstore.formats.messages import Query
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Conflict, ContainerNotFound, InvalidInput, TooLarge
 from objstore.model.policy import Policies, Policy
+from objstore.placement.places import Placement
 from objstore.proxy.bodies import from_memory
 from objstore.proxy.operations import NewObject, Upload
-from objstore.proxy.placement import Placement
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, RESELLER, Cluster, get, named, put, running
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from objstore.formats.messages import Address, IndexTarget, Kind, Target
 from objstore.model.errors import Unavailable
 from objstore.model.names import ObjectName
-from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
 from ring.device import Device
 from ring.hashing import hash_path, partition_of
 from ring.ring import Ring
+
+ENTRIES_MAX = 20_000
 
 
 @dataclass(slots=True)
@@ -61,11 +62,11 @@ class TablePlace:
 class Placement:
     """Looks names up in the rings. Not thread-safe."""
 
-    def __init__(self, rings: Rings, knobs: ProxyKnobs = DEFAULTS, sloppy: Collection[int] = ()) -> None:
-        """`sloppy`: the policies whose quorums handoffs count in."""
+    def __init__(self, rings: Rings, sloppy: Collection[int] = (), *, entries_max: int = ENTRIES_MAX) -> None:
+        """`sloppy`: the policies whose quorums handoffs count in. `entries_max` bounds each of three caches."""
         self._rings = rings
         self._sloppy = frozenset(sloppy)
-        self._knobs = knobs
+        self._entries_max = entries_max
         self._partitions: dict[tuple[int, int], tuple[Ring, tuple[Replica, ...]]] = {}
         self._accounts: dict[str, tuple[Ring, TablePlace]] = {}
         self._containers: dict[tuple[str, str], tuple[Ring, Ring, TablePlace, tuple[IndexTarget, ...]]] = {}
@@ -78,7 +79,7 @@ class Placement:
         hash_ = hash_path(rings.prefix, rings.suffix, account)
         replicas = self._replicas(-1, rings.account, partition_of(hash_, rings.account.part_shift))
         place = TablePlace("account", f"/{account}", hash_, replicas, (None,) * len(replicas))
-        if len(self._accounts) >= self._knobs.place_entries_max:
+        if len(self._accounts) >= self._entries_max:
             self._accounts.clear()
         self._accounts[account] = (rings.account, place)
         return place
@@ -97,6 +98,25 @@ class Placement:
         index = self._container(name.account, name.container)[3]
         paired = tuple([index[i % len(index)] for i in range(len(replicas))]) if len(replicas) != len(index) else index
         return ObjectPlace(str(name), hash_, replicas, paired, len(index), policy in self._sloppy)
+
+    def table(self, name: str) -> TablePlace:
+        """The place of "/account" or "/account/container"."""
+        account, slash, container = name[1:].partition("/")
+        return self.container(account, container) if slash else self.account(account)
+
+    def primaries(self, kind: Kind | int, partition: int) -> tuple[Replica, ...]:
+        """Who holds a partition of accounts, of containers, or of a storage policy's objects. Raises Unavailable without a ring,
+        IndexError for a partition that the ring does not have.
+        """
+        if kind == "account":
+            return self._replicas(-1, self._rings.account, partition)
+        if kind == "container":
+            return self._replicas(-2, self._rings.container, partition)
+        assert isinstance(kind, int)
+        ring = self._rings.objects.get(kind)
+        if ring is None:
+            raise Unavailable(f"no ring for storage policy {kind}")
+        return self._replicas(kind, ring, partition)
 
     def handoffs(self, place: ObjectPlace) -> Iterator[Replica]:
         """The devices behind the primaries, in the order in which to try them."""
@@ -126,7 +146,7 @@ class Placement:
         parents = tuple(_index_target(above.replicas[i % len(above.replicas)], above.hash) for i in range(len(replicas)))
         place = TablePlace("container", f"/{account}/{container}", hash_, replicas, parents)
         entry = (rings.container, rings.account, place, tuple(_index_target(replica, hash_) for replica in replicas))
-        if len(self._containers) >= self._knobs.place_entries_max:
+        if len(self._containers) >= self._entries_max:
             self._containers.clear()
         self._containers[account, container] = entry
         return entry
@@ -137,7 +157,7 @@ class Placement:
         if known is not None and known[0] is ring:
             return known[1]
         replicas = tuple(_replica(device, partition, max(key, 0)) for device in ring.primaries(partition))
-        if len(self._partitions) >= self._knobs.place_entries_max:
+        if len(self._partitions) >= self._entries_max:
             self._partitions.clear()
         self._partitions[key, partition] = (ring, replicas)
         return replicas

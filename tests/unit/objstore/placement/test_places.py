@@ -7,8 +7,7 @@ import pytest
 from objstore.formats.messages import Address, IndexTarget
 from objstore.model.errors import Unavailable
 from objstore.model.names import ObjectName
-from objstore.proxy.knobs import ProxyKnobs
-from objstore.proxy.placement import Placement, Rings
+from objstore.placement.places import Placement, Rings
 from ring.device import Device
 from ring.fileformat import RingTable
 from ring.hashing import hash_path
@@ -86,7 +85,25 @@ def test_no_ring_for_the_policy() -> None:
 
 
 def test_what_it_remembers_is_bounded() -> None:
-    placement = Placement(rings(), ProxyKnobs(place_entries_max=4))
+    placement = Placement(rings(), entries_max=4)
     for i in range(50):
         placement.object(ObjectName(f"a{i}", f"c{i}", f"o{i}"), 0)
     assert max(map(len, (placement._accounts, placement._containers, placement._partitions))) <= 4
+
+
+def test_daemons_find_the_holders_of_a_partition() -> None:
+    placement = Placement(rings())
+    place, above = placement.object(NAME, 0), placement.table("/a/c")
+    assert placement.primaries(0, place.replicas[0].target.partition) == place.replicas
+    assert (
+        placement.primaries("container", above.replicas[0].target.partition)
+        == above.replicas
+        == placement.container("a", "c").replicas
+    )
+    account = placement.account("a")
+    assert placement.primaries("account", account.replicas[0].target.partition) == account.replicas
+    assert placement.table("/a") == placement.account("a")
+    with pytest.raises(IndexError):
+        placement.primaries("account", 1 << 16)
+    with pytest.raises(Unavailable):
+        placement.primaries(4, 0)
