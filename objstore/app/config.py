@@ -34,6 +34,7 @@ class Cluster(Section, frozen=True):
     hash_prefix: str = ""
     hash_suffix: str = ""
     rings_dir: str = "rings"
+    ring_check_interval_s: float = 5.0
 
 
 class PolicySection(Section, frozen=True):
@@ -52,6 +53,7 @@ class Node(Section, frozen=True):
 
     name: str = "node1"
     ip: str = "127.0.0.1"
+    bind: str = ""
     roles: tuple[Role, ...] = ALL_ROLES
     ports: tuple[int, ...] = ()
     devices_root: str = "devices"
@@ -110,10 +112,23 @@ class Storage(Section, frozen=True):
 
 
 class Daemons(Section, frozen=True):
-    """Background jobs: how often a pass starts."""
+    """Background jobs: how often a pass starts, how fast it goes, and how long deletions are remembered."""
 
+    object_replicator_interval_s: float = 30.0
+    container_replicator_interval_s: float = 30.0
+    account_replicator_interval_s: float = 30.0
     object_updater_interval_s: float = 10.0
     container_updater_interval_s: float = 1.0
+    object_auditor_interval_s: float = 300.0
+    container_auditor_interval_s: float = 3600.0
+    account_auditor_interval_s: float = 3600.0
+    object_expirer_interval_s: float = 60.0
+    account_reaper_interval_s: float = 60.0
+    replicate_bytes_per_s: int = 100_000_000
+    audit_bytes_per_s: int = 10_000_000
+    audit_rows_per_s: float = 1000.0
+    reclaim_age_s: int = 604_800
+    reaper_delay_s: int = 0
 
 
 class Log(Section, frozen=True):

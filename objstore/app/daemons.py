@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from objstore.formats.messages import DaemonReport, DeviceReport, NodeReport, NodeStatus, RunDaemon
+from objstore.formats.messages import DaemonReport, DaemonState, DeviceReport, NodeReport, NodeStatus, RunDaemon
 from objstore.model.errors import Code, NodeError
 from objstore.rpc.interface import CallContext, Dispatcher
 from objstore.runtime.interface import Disk
@@ -65,7 +65,8 @@ class NodeService:
     async def status(self, _request: NodeStatus, _context: CallContext) -> NodeReport:
         """As NodeStatus says."""
         name, version, pid, started_s = self._about
-        return NodeReport(name, version, pid, started_s, [await self._report(one) for one in self._devices], self._rings)
+        devices = [await self._report(one) for one in self._devices]
+        return NodeReport(name, version, pid, started_s, devices, self._rings, [state_of(loop) for loop in self.loops.values()])
 
     async def run_daemon(self, request: RunDaemon, _context: CallContext) -> DaemonReport:
         """As RunDaemon says. Refused: bad_request for a job that this node does not have."""
@@ -84,6 +85,22 @@ class NodeService:
             return DeviceReport(device.name, f"cannot be read: {error.strerror}", 0, 0, 0, 0, device.path)
         pending, quarantined = self._counts(device.name)
         return DeviceReport(device.name, device.state(), total, free, pending, quarantined, device.path)
+
+
+def state_of(loop: WorkerLoop) -> DaemonState:
+    """What `status` shows of a background job."""
+    figures, progress = loop.figures, loop.worker.progress
+    return DaemonState(
+        loop.worker.name,
+        figures.busy,
+        progress.done,
+        progress.total,
+        figures.passes,
+        figures.failures,
+        figures.last_pass_s,
+        figures.last_end,
+        figures.last,
+    )
 
 
 def no_such_daemon(name: str, known: Iterable[str]) -> str:

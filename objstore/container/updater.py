@@ -17,7 +17,7 @@ from objstore.model.errors import NodeError
 from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.rpc.interface import Caller, PeerUnavailable
-from objstore.runtime.interface import Clock
+from objstore.runtime.interface import Clock, Progress
 from objstore.tables.device import Place, TableDevice
 from objstore.tables.draft import State
 from objstore.tables.operations import MarkReported
@@ -51,6 +51,8 @@ class ContainerUpdater:
         self._clock = clock
         self._touched: dict[tuple[TableDevice, Place], None] = {}  # a set in order of arrival
         self._next_scan = 0.0
+        self.progress = Progress()
+        """In containers."""
         for device in devices.values():
             device.changed.append(partial(self._changed, device))
 
@@ -72,6 +74,7 @@ class ContainerUpdater:
                 await self._scan(device, figures)
         touched, self._touched = self._touched, {}
         reports = []
+        self.progress = Progress(0, len(touched))
         for device, place in touched:
             report = await self._report_of(device, place, figures)
             if report is not None:
@@ -83,6 +86,7 @@ class ContainerUpdater:
             async with slots:
                 done = await self._send(call, CALL_TIMEOUT_S)
             figures["reported" if done else "failed"] += len(call)
+            self.progress.done += len(call)
 
         await asyncio.gather(*(send(call) for call in calls))
         return figures

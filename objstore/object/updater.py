@@ -12,7 +12,7 @@ from objstore.model.rows import ObjectRow
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import place_of
 from objstore.object.updates import Updates
-from objstore.runtime.interface import Clock
+from objstore.runtime.interface import Clock, Progress
 from objstore.runtime.pacing import TokenBucket
 
 logger = logging.getLogger("objstore.object")
@@ -47,14 +47,18 @@ class ObjectUpdater:
         self._call_rows_max = call_rows_max
         self._current_index = current_index or (lambda _, index: index)
         self._calls = asyncio.Semaphore(calls_at_once_max)
+        self.progress = Progress()
+        """In segments."""
 
     async def run_once(self) -> dict[str, int]:
         """One pass. Figures: sent, failed, dropped (rows of this pass), pending (what is left), damaged_bytes (of all logs)."""
         figures: Counter[str] = Counter(sent=0, failed=0, dropped=0)
+        self.progress = Progress(0, sum(len(device.log.segments()) for device in self._devices))
         for device in self._devices:
             try:
                 for segment in device.log.segments():
                     await self._segment(device, segment, figures)
+                    self.progress.done += 1
                 await device.disk.run(device.log.tidy)
             except (OSError, NodeError) as error:  # the other devices' rows must not wait for this one
                 logger.warning("pending log not worked through", extra={"device": device.name, "error": str(error)})

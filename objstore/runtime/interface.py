@@ -153,11 +153,23 @@ class Disk(Protocol):
         """Finish what is queued, then stop the threads. Later calls raise NodeError device_failed."""
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a worker's pass is, in its own units (partitions, databases ...); `total` 0 when it does not know."""
+
+    done: int = 0
+    total: int = 0
+
+
 class Worker(Protocol):
     """A background job of which one pass can be called: daemons and tests use the same method."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def progress(self) -> Progress:
+        """Of the pass under way, else of the last one."""
 
     async def run_once(self) -> dict[str, int]:
         """One whole pass. Returns its figures (for status and metrics)."""

@@ -6,6 +6,7 @@ Encoded as msgpack arrays: a later version appends fields with defaults, and an 
 from objstore.formats.messages.addressing import Address, IndexTarget, Message, Target
 from objstore.formats.messages.nodes import (
     DaemonReport,
+    DaemonState,
     DeviceReport,
     ListQuarantine,
     NodeReport,
@@ -67,6 +68,7 @@ __all__ = [
     "CommitPut",
     "ContainerPage",
     "DaemonReport",
+    "DaemonState",
     "DeleteObject",
     "DeviceReport",
     "End",

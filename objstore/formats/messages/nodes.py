@@ -19,6 +19,20 @@ class DeviceReport(msgspec.Struct, array_like=True, frozen=True):
     path: str = ""  # the device's directory on its node
 
 
+class DaemonState(msgspec.Struct, array_like=True, frozen=True):
+    """One background job of a process. `done` of `total` in the pass under way (0 of 0: not known)."""
+
+    name: str
+    busy: bool
+    done: int
+    total: int
+    passes: int
+    failures: int
+    last_pass_s: float
+    last_end_s: float  # wall clock, 0 before the first pass
+    figures: dict[str, int]  # of the last pass
+
+
 class NodeReport(Message, frozen=True):
     node: str
     version: str
@@ -26,6 +40,7 @@ class NodeReport(Message, frozen=True):
     started_s: float
     devices: list[DeviceReport]
     rings: dict[str, str]  # ring name -> first 12 hex digits of the md5 of the ring file
+    daemons: list[DaemonState] = []
 
 
 class RunDaemon(Message, frozen=True):

@@ -43,7 +43,9 @@ def test_every_key_of_the_commented_file_is_explained() -> None:
     lines = COMMENTED.read_text().splitlines()
     bare = [b for a, b in pairwise(lines) if re.match(r"\w+ =", b) and not a.startswith("#")]
     allowed = {"secret_file", "hash_suffix", "port", "tls_key", "connect_timeout_s", "container_listing_max", "account_listing_max",
-               "container_updater_interval_s", "aliases", "index", "name", "default"}  # fmt: skip
+               "container_updater_interval_s", "container_replicator_interval_s", "account_replicator_interval_s",
+               "container_auditor_interval_s", "account_auditor_interval_s", "account_reaper_interval_s", "audit_bytes_per_s",
+               "aliases", "index", "name", "default"}  # fmt: skip
     assert {line.split(" ")[0] for line in bare} <= allowed
 
 
