@@ -55,7 +55,7 @@ def test_defaults_have_units() -> None:
         if re.search(r"timeout|interval|life", name):
             assert name.endswith("_s"), key
         if "bytes" in name:
-            assert re.search(r"bytes(_max|_min)?$", name), key
+            assert re.search(r"bytes(_max|_min|_per_s)?$", name), key
 
 
 @pytest.mark.parametrize("path", DEPLOYMENT, ids=lambda path: path.stem)

@@ -30,7 +30,7 @@ def test_an_empty_file_is_the_defaults_with_absolute_paths() -> None:
     [
         ("[node]\nrolse = []", "node.toml: node.rolse: there is no such key; did you mean 'roles'?"),
         ("[proxi]\nport = 1", "node.toml: proxi: there is no such key; did you mean 'proxy'?"),
-        ("[node]\nzzz = 1", "node.toml: node.zzz: there is no such key; known here are: clock_identity, "),
+        ("[node]\nzzz = 1", "node.toml: node.zzz: there is no such key; known here are: bind, clock_identity, "),
         ("[proxy]\nport = '8080'", "node.toml: proxy.port: expected 'int', got 'str'"),
         ("[proxy]\nport = 70000", "node.toml: proxy.port: 70000 is not a port (1 to 65535)"),
         ("[node]\nports = [0]", "node.toml: node.ports: 0 is not a port (1 to 65535)"),
