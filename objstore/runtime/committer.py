@@ -13,6 +13,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, OpenFile
 from objstore.runtime.knobs import Knobs
 
+NAMING_ATTEMPTS_MAX = 4
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CRASH_POINTS = ("disk.contents_synced", "disk.log_synced", "disk.named", "disk.directories_synced", "disk.acknowledged")
 
@@ -135,15 +136,22 @@ class Committer:
         path = outcome.change.path
         parent = path.rpartition("/")[0]
         assert outcome.file is not None
-        try:
+        for attempt in range(NAMING_ATTEMPTS_MAX):
             try:
                 self._fs.publish(outcome.file, path)
-            except FileNotFoundError:
+                break
+            except FileNotFoundError as error:  # not made yet, or removed just now because it was empty
+                if attempt == NAMING_ATTEMPTS_MAX - 1:
+                    outcome.error = node_error(error, "naming")
+                    return
+            except OSError as error:
+                outcome.error = node_error(error, "naming")
+                return
+            try:
                 changed.update(dict.fromkeys(self._fs.make_directory(parent)))
-                self._fs.publish(outcome.file, path)
-        except OSError as error:
-            outcome.error = node_error(error, "naming")
-            return
+            except OSError as error:
+                outcome.error = node_error(error, "naming")
+                return
         changed[parent] = None
 
 

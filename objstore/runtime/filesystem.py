@@ -98,6 +98,8 @@ class RealFileSystem:
     def __init__(self, root: str, *, directories_open_max: int = 256) -> None:
         """`root` itself may be reached through links: it is the operator's choice. Raises OSError."""
         self._root = _Directory(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._root_path = os.path.abspath(root)
+        self._root_identity = _identity(os.fstat(self._root.fd))
         self._directories: OrderedDict[str, _Directory] = OrderedDict()
         self._directories_max = directories_open_max
         self._lock = threading.Lock()
@@ -191,6 +193,35 @@ class RealFileSystem:
             return sorted(os.listdir(fd))
         finally:
             os.close(fd)
+
+    def directory_state(self, path: str) -> tuple[int, int] | None:
+        try:
+            directory = self._directory(path)
+            if self._forget_removed(path):
+                directory = self._directory(path)
+        except FileNotFoundError:
+            return None
+        found = os.fstat(directory.fd)
+        return found.st_ino, found.st_mtime_ns
+
+    def remove_directory(self, path: str) -> bool:
+        try:
+            directory, name = self._place(path)
+            os.rmdir(name, dir_fd=directory.fd)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        self._forget(path)
+        return True
+
+    def present(self) -> bool:
+        try:
+            return _identity(os.stat(self._root_path)) == self._root_identity
+        except OSError:
+            return False
 
     # --- files -------------------------------------------------------------------------------------------------
 
@@ -293,6 +324,10 @@ class RealFileSystem:
             os.close(fd)
         self.unlink(f"{TMP}/{name}")
         return True
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def check_path(path: str) -> None:

@@ -86,6 +86,17 @@ class FileSystem(Protocol):
     def list_directory(self, path: str) -> list[str]:
         """Sorted names; [] when the directory is missing."""
 
+    def directory_state(self, path: str) -> tuple[int, int] | None:
+        """Inode number and time of the last change of names (ns): equal means that no name came or went, unless within the
+        resolution of that time. None when the directory is missing.
+        """
+
+    def remove_directory(self, path: str) -> bool:
+        """Remove it if it is empty; False when it is not. Missing is no error. Durable with its parent's sync."""
+
+    def present(self) -> bool:
+        """Whether the path at which the device was opened still leads to it: it was not unmounted, moved or replaced."""
+
     def unlink(self, path: str) -> None:
         """Missing is no error."""
 

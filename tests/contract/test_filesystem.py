@@ -1,5 +1,6 @@
 """What every FileSystem promises. What only the kernel can show (links, pipes, modes) is in its unit test."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,38 @@ def test_attributes_do_not_grow_without_bound(fs: FileSystem) -> None:
         file.set_attribute("large", bytes(1 << 17))
     assert file.get_attribute("large") is None
     fs.discard(file)
+
+
+def test_a_directory_tells_when_its_names_changed(fs: FileSystem) -> None:
+    assert fs.directory_state("d/e") is None
+    fs.make_directory("d/e")
+    empty = fs.directory_state("d/e")
+    assert empty == fs.directory_state("d/e") != fs.directory_state("d")
+    time.sleep(0.02)
+    store(fs, "d/e/a", b"1")
+    named = fs.directory_state("d/e")
+    assert named is not None and empty is not None
+    assert named[0] == empty[0] and named[1] > empty[1]
+    time.sleep(0.02)
+    fs.unlink("d/e/a")
+    assert fs.directory_state("d/e") not in (named, None)
+
+
+def test_only_empty_directories_are_removed(fs: FileSystem) -> None:
+    fs.make_directory("d/e")
+    store(fs, "d/e/a", b"1")
+    assert fs.remove_directory("d/e") is False
+    assert fs.list_directory("d/e") == ["a"]
+    fs.unlink("d/e/a")
+    assert fs.remove_directory("d/e") is True
+    assert fs.remove_directory("d/e") is True, "missing is no error"
+    assert fs.directory_state("d/e") is None and fs.list_directory("d") == []
+    with pytest.raises(FileNotFoundError):
+        store(fs, "d/e/a", b"2")
+    assert fs.make_directory("d/e") == ["d"]
+    store(fs, "d/e/a", b"3")
+    assert read(fs, "d/e/a") == b"3"
+
+
+def test_it_knows_that_it_is_there(fs: FileSystem) -> None:
+    assert fs.present()

@@ -148,6 +148,16 @@ class RecordingFileSystem:
     def list_directory(self, path: str) -> list[str]:
         return self.inner.list_directory(path)
 
+    def directory_state(self, path: str) -> tuple[int, int] | None:
+        return self.inner.directory_state(path)
+
+    def remove_directory(self, path: str) -> bool:
+        self.reach("remove_directory", path)
+        return self.inner.remove_directory(path)
+
+    def present(self) -> bool:
+        return self.inner.present()
+
     def unlink(self, path: str) -> None:
         self.reach("unlink", path)
         self.inner.unlink(path)

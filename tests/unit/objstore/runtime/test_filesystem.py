@@ -135,3 +135,16 @@ def test_large_writes_are_finished(fs: RealFileSystem) -> None:
     file.start_sync()
     file.sync()
     fs.discard(file)
+
+
+def test_a_device_that_moved_away_is_not_present(tmp_path: Path) -> None:
+    root = tmp_path / "d1"
+    root.mkdir()
+    fs = RealFileSystem(str(root))
+    root.rename(tmp_path / "unmounted")
+    assert not fs.present()
+    root.mkdir()
+    assert not fs.present(), "an empty mount point is another directory"
+    root.rmdir()
+    (tmp_path / "unmounted").rename(root)
+    assert fs.present()
