@@ -18,16 +18,13 @@ import zlib
 from dataclasses import dataclass
 
 from objstore.app.children import Spec
+from objstore.app.clusterfiles import make_device, save_ring, write_file
 from objstore.app.commands.secret import write_secret
-from objstore.app.config import Config
 from objstore.app.configfile import ConfigError, load_config
 from objstore.app.failure import Failure
-from objstore.app.identity import cluster_fingerprint
 from objstore.app.rings import ring_name
-from objstore.runtime.device import DeviceRefused, init_device
-from objstore.runtime.rng import SystemRng
 from ring.builder import RingBuilder
-from ring.builderfile import BuilderFileError, load_builder, save_builder
+from ring.builderfile import BuilderFileError, load_builder
 
 MARK = "dev.json"
 MARK_VERSION = 1
@@ -143,7 +140,7 @@ def _wipe(directory: str) -> None:
 
 def _create(cluster: DevCluster, port: int, workers: int) -> None:
     """The mark is written first: whatever interrupts this, --fresh cleans up."""
-    _write(cluster.path(MARK), json.dumps({"version": MARK_VERSION, "nodes": cluster.nodes}) + "\n")
+    write_file(cluster.path(MARK), json.dumps({"version": MARK_VERSION, "nodes": cluster.nodes}) + "\n")
     write_secret(cluster.path("secret"), secrets.token_hex(32))
     ports = _free_ports(cluster)
     names = {"name": "dev-" + secrets.token_hex(4), "hash_suffix": secrets.token_hex(16)}
@@ -164,7 +161,7 @@ def _refresh(cluster: DevCluster, port: int, workers: int) -> None:
         for name, builder in builders.items():
             for device, one in zip(list(builder.present_devices()), ports, strict=True):
                 builder.change_device(device.id, port=one, replication_port=one)
-            _save_ring(cluster, name, builder)
+            save_ring(cluster.path("rings"), name, builder)
     names = {"name": before.cluster.name, "hash_suffix": before.cluster.hash_suffix}
     _write_configs(cluster, ports, port, workers, names)
 
@@ -180,12 +177,7 @@ def _write_rings(cluster: DevCluster, ports: list[int]) -> None:
         for number, port in enumerate(ports, 1):
             builder.add_device(region=1, zone=number, ip=IP, port=port, device=DEVICE, weight=100.0)
         builder.rebalance(seed=1)
-        _save_ring(cluster, name, builder)
-
-
-def _save_ring(cluster: DevCluster, name: str, builder: RingBuilder) -> None:
-    save_builder(cluster.path("rings", f"{name}.builder"), builder)
-    builder.to_ring().save(cluster.path("rings", f"{name}.ring.gz"))
+        save_ring(cluster.path("rings"), name, builder)
 
 
 def _write_configs(cluster: DevCluster, ports: list[int], port: int, workers: int, names: dict[str, str]) -> None:
@@ -212,8 +204,8 @@ state_dir = "../node{number}"
 run_dir = "../run"
 """
         path = cluster.path("conf", f"node{number}.toml")
-        _write(path, shared + node)
-        _init_device(load_config(path))
+        write_file(path, shared + node)
+        make_device(load_config(path), DEVICE)
     proxy = f"""
 [node]
 name = "proxy"
@@ -230,25 +222,9 @@ drain_timeout_s = 6.0
 [auth]
 development = true
 """
-    _write(cluster.path("conf", "proxy.toml"), shared + proxy)
+    write_file(cluster.path("conf", "proxy.toml"), shared + proxy)
     os.makedirs(cluster.path("proxy"), exist_ok=True)
     os.makedirs(cluster.path("run"), exist_ok=True)
-
-
-def _init_device(config: Config) -> None:
-    path = os.path.join(config.node.devices_root, DEVICE)
-    try:
-        init_device(path, cluster_fingerprint(config).hex(), DEVICE, SystemRng())
-    except DeviceRefused as error:
-        raise Failure(str(error)) from error
-
-
-def _write(path: str, text: str) -> None:
-    with open(path + ".new", "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
 
 
 def _free_ports(cluster: DevCluster) -> list[int]:

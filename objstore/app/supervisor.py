@@ -14,13 +14,13 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
 from objstore.app.children import SETTLE_S, Address, Child, Plan, Spec
+from objstore.app.spawn import PROGRAM, Launch, spawn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 POLL_MAX_S = 1.0
@@ -54,7 +54,7 @@ class Supervisor:
     on_ready: Callable[[], None] = lambda: None
     hup_stops: bool = False
     output: IO[bytes] | None = None
-    program: tuple[str, ...] = ("-m", "objstore.app.process")
+    program: tuple[str, ...] = PROGRAM
     settle_s: float = SETTLE_S
     plan: Plan = field(init=False)
     _running: dict[int, Running] = field(init=False, default_factory=dict)
@@ -150,26 +150,19 @@ class Supervisor:
                 running.process.send_signal(number)
 
     def _start(self, child: Child) -> Running:
-        ours, theirs = socket.socketpair()
         spec = child.spec
-        command = [sys.executable, "-P", *self.program, spec.kind, "--config", spec.config, "--name", spec.name]
-        command += ["--slot", str(child.slot), "--control-fd", str(theirs.fileno())]
-        listeners = [self.listeners[address].fileno() for address in spec.listen if address in self.listeners]
-        command += ["--listen-fds", ",".join(map(str, listeners))]
-        if child.generation:
-            command += ["--takeover"]
-        fds = [theirs.fileno(), *listeners]
-        with theirs:
-            # A process group of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self.output,
-                pass_fds=fds,
-                process_group=0,
-                env=_environment(),
-            )
-        return Running(child, process, ours)
+        listeners = [self.listeners[address] for address in spec.listen if address in self.listeners]
+        launch = Launch(
+            spec.kind,
+            spec.name,
+            spec.config,
+            child.slot,
+            listeners,
+            takeover=child.generation > 0,
+            program=self.program,
+            output=self.output,
+        )
+        return Running(child, *spawn(launch))
 
 
 def listen_on(host: str, port: int, *, at_once: bool = True) -> socket.socket:
@@ -191,16 +184,6 @@ def listen_on(host: str, port: int, *, at_once: bool = True) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {host} port {port}: {what}; give an address of this machine") from None
     listener.setblocking(False)
     return listener
-
-
-def _environment() -> dict[str, str]:
-    """The children find the code where this process found it."""
-    import objstore
-
-    root = os.path.dirname(os.path.dirname(os.path.abspath(objstore.__file__)))
-    inherited = os.environ.get("PYTHONPATH", "")
-    paths = [root, *(path for path in inherited.split(os.pathsep) if path and path != root)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class _signal_socket:  # noqa: N801 - a context manager
