@@ -61,6 +61,11 @@ class Node(Section, frozen=True):
     run_dir: str = "run"
     clock_identity: int = -1
 
+    @property
+    def listen_ip(self) -> str:
+        """Where its processes listen for other nodes."""
+        return self.bind or self.ip
+
 
 class Proxy(Section, frozen=True):
     """The public listener, of the roles proxy and auth alike."""

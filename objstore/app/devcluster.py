@@ -60,7 +60,7 @@ class DevCluster:
         for number in range(1, self.nodes + 1):
             path = self.path("conf", f"node{number}.toml")
             node = load_config(path).node
-            specs.append(Spec(node.name, "storage", path, tuple((node.ip, port) for port in node.ports)))
+            specs.append(Spec(node.name, "storage", path, tuple((node.listen_ip, port) for port in node.ports)))
         path = self.path("conf", "proxy.toml")
         proxy = load_config(path).proxy
         listen = ((proxy.bind, proxy.port),)

@@ -38,7 +38,7 @@ def plan(config: Config, path: str) -> list[Spec]:
         check_devices(config, [device for group in groups for device in group.devices])
         for group in groups:
             label = name if len(groups) == 1 else f"{name}-{group.ports[0]}"
-            listen = tuple((config.node.ip, port) for port in group.ports)
+            listen = tuple((config.node.listen_ip, port) for port in group.ports)
             specs.append(Spec(label, "storage", path, listen, drain_timeout_s=drain_s))
     if config.is_public:
         tls_context(config.proxy)

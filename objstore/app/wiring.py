@@ -94,7 +94,8 @@ async def start_storage(
     """
     graph = Graph()
     try:
-        addresses = [Address(*listener.getsockname()[:2]) for listener in listeners]
+        # By the rings' addresses others know this process, and it knows itself; it may be bound to another one.
+        addresses = [Address(config.node.ip, listener.getsockname()[1]) for listener in listeners]
         storage = await _storage(graph, config, name, addresses, prepared, takeover_s)
         if "daemons" in config.node.roles:
             for loop in storage.loops:
@@ -308,6 +309,7 @@ def _client(
         connect_timeout_s=config.proxy.connect_timeout_s,
         dispatcher=dispatcher,
         knobs=knobs,
+        local_ip=config.node.bind,
     )
     graph.on_stop("rpc client", client.close)
     return client

@@ -47,12 +47,16 @@ class RpcClient:
         connect_timeout_s: float = 1.0,
         dispatcher: Dispatcher | None = None,
         knobs: Knobs | None = None,
+        local_ip: str = "",
     ) -> None:
-        """`dispatcher` answers calls that servers make back. Raises ValueError for a secret below 32 bytes."""
+        """`dispatcher` answers calls that servers make back. `local_ip`: where connections come from, unless the kernel is to
+        choose. Raises ValueError for a secret below 32 bytes.
+        """
         self.counters = RpcCounters()
         self._credentials = Credentials(secret, node_name, fingerprint)
         self._rng = rng
         self._connect_timeout_s = connect_timeout_s
+        self._local_ip = local_ip
         self._station = Station(clock, knobs or Knobs(), Codec(), self.counters, dispatcher or Dispatcher())
         self._peers: dict[Address, _Peer] = {}
         self._links: set[Link] = set()
@@ -204,7 +208,8 @@ class RpcClient:
         usable = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await loop.create_connection(make, peer.address.ip, peer.address.port)
+                local = (self._local_ip, 0) if _same_family(self._local_ip, peer.address.ip) else None
+                await loop.create_connection(make, peer.address.ip, peer.address.port, local_addr=local)
             conversation = await ready
             if self._closed:
                 raise PeerUnavailable("this client is closed")
@@ -247,6 +252,11 @@ class RpcClient:
 
 def _text(address: Address) -> str:
     return f"[{address.ip}]:{address.port}" if ":" in address.ip else f"{address.ip}:{address.port}"
+
+
+def _same_family(local_ip: str, ip: str) -> bool:
+    """Whether a connection to `ip` can come from `local_ip`; not from none."""
+    return bool(local_ip) and (":" in local_ip) == (":" in ip)
 
 
 def _retrieved(task: "asyncio.Task[CallConnection]") -> None:

@@ -75,6 +75,7 @@ class Relay:
         self._to = to
         self.change: Callable[[str, bytes], bytes] = lambda direction, data: data
         self.piece_bytes = 1 << 16
+        self.callers: list[str] = []
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +86,7 @@ class Relay:
         self.address = Address("127.0.0.1", self._server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.callers.append(writer.get_extra_info("peername")[0])
         up_reader, up_writer = await asyncio.open_connection(*self._to)
         self._writers += [writer, up_writer]
         for direction, source, sink in (("up", reader, up_writer), ("down", up_reader, writer)):

@@ -271,3 +271,12 @@ async def test_long_transaction_ids_are_cut(pair: Pair) -> None:
 def test_there_is_no_default_secret() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Nodes().client(secret=b"short")
+
+
+async def test_connections_come_from_the_address_that_was_given(nodes: Nodes) -> None:
+    address = await nodes.server(Service().dispatcher)
+    relay = await nodes.relay(address)
+    for options, source in (({"local_ip": "127.0.0.77"}, "127.0.0.77"), ({"local_ip": "::1"}, "127.0.0.1"), ({}, "127.0.0.1")):
+        client = nodes.client(**options)
+        await client.call(relay.address, RunDaemon("echo"), timeout_s=5)
+        assert relay.callers[-1] == source
