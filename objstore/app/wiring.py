@@ -32,6 +32,7 @@ from objstore.runtime.clock import SystemClock
 from objstore.runtime.crashpoints import crash_points_from
 from objstore.runtime.interface import Worker
 from objstore.runtime.knobs import Knobs
+from objstore.runtime.offsetclock import clock_from
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.worker import WorkerLoop
 
@@ -171,7 +172,7 @@ async def _storage(
     from objstore.object.server import ObjectServer
     from objstore.rpc.local import LocalFirst
 
-    clock, rng, knobs = SystemClock(), SystemRng(), Knobs(reader_threads=config.storage.threads_per_device)
+    clock, rng, knobs = clock_from(os.environ), SystemRng(), Knobs(reader_threads=config.storage.threads_per_device)
     fingerprint, rings = cluster_fingerprint(config), load_rings(config)
     points = crash_points_from(os.environ, CRASH_POINTS)
     groups = groups_of(rings.devices(), config.node.ip, [address.port for address in addresses])
@@ -217,7 +218,7 @@ async def _listen(graph: Graph, config: Config, name: str, listeners: list[socke
     from objstore.rpc.server import RpcServer
 
     fingerprint = cluster_fingerprint(config)
-    rpc = RpcServer(storage.dispatcher, read_secret(config), name, fingerprint, SystemClock(), SystemRng())
+    rpc = RpcServer(storage.dispatcher, read_secret(config), name, fingerprint, clock_from(os.environ), SystemRng())
     rpcs = {"server": rpc.counters, "client": storage.client.counters}
     await _metrics(graph, config, name, [lambda: storage_families(storage.devices, storage.counts, storage.loops, rpcs)])
     graph.on_stop("rpc server", lambda: rpc.stop(min(STOP_STEP_TIMEOUT_S - 1, config.proxy.drain_timeout_s)))
@@ -240,7 +241,7 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
     from objstore.app.front import EdgeFigures, NodePages, login_of
     from objstore.app.tls import keep_fresh, tls_context
 
-    clock, rng, policies = SystemClock(), SystemRng(), policies_of(config)
+    clock, rng, policies = clock_from(os.environ), SystemRng(), policies_of(config)
     limits = SwiftLimits(**msgspec.structs.asdict(config.limits))
     drain_timeout_s = config.proxy.drain_timeout_s
     edge_limits = EdgeLimits(slow_window_s=config.proxy.client_timeout_s, drain_grace_s=min(5.0, drain_timeout_s / 6))
@@ -277,7 +278,7 @@ def _store(graph: Graph, config: Config, name: str, slot: int) -> "tuple[Cluster
     from objstore.proxy.store import ClusterStore
     from objstore.runtime.clock import HybridClock
 
-    clock, rng, dispatcher = SystemClock(), SystemRng(), Dispatcher()
+    clock, rng, dispatcher = clock_from(os.environ), SystemRng(), Dispatcher()
     loaded, prefix, suffix = load_rings(config), config.cluster.hash_prefix, config.cluster.hash_suffix
     rings = Rings(loaded.account, loaded.container, loaded.objects, prefix.encode(), suffix.encode())
     hlc = HybridClock(clock, clock_identity(config, slot), floor_of(config, slot))
