@@ -64,8 +64,12 @@ class RealDisk:
         self._queued = 0  # counted on the event loop only
         self._unlinks: deque[str] = deque()  # the committer thread's own
         self._closed: asyncio.Future[None] | None = None
-        self._readers = ReaderPool(f"read-{name}", self._knobs.reader_threads, self._knobs.reader_queue_calls_max)
-        threading.Thread(target=self._run, name=f"commit-{name}", daemon=True).start()
+        self._start()
+
+    def _start(self) -> None:
+        """The threads. A simulation starts none and calls the committer's steps itself."""
+        self._readers = ReaderPool(f"read-{self.name}", self._knobs.reader_threads, self._knobs.reader_queue_calls_max)
+        threading.Thread(target=self._run, name=f"commit-{self.name}", daemon=True).start()
 
     @property
     def fs(self) -> FileSystem:

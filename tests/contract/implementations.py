@@ -15,6 +15,7 @@ from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, Disk, FileSystem
 from objstore.runtime.rng import SystemRng
+from tests.faults.crashfs import CrashFileSystem
 
 SECRET = b"the secret of the cluster under test"
 FINGERPRINT = b"fingerprint"
@@ -62,6 +63,11 @@ async def short_cut(dispatcher: Dispatcher) -> AsyncIterator[tuple[Caller, Addre
 
 
 CLOCKS: dict[str, MakeClock] = {"system": SystemClock}
-FILE_SYSTEMS: dict[str, MakeFileSystem] = {"real": lambda path: RealFileSystem(str(path)), "real, named temps": named_temp_files}
+FILE_SYSTEMS: dict[str, MakeFileSystem] = {
+    "real": lambda path: RealFileSystem(str(path)),
+    "real, named temps": named_temp_files,
+    "crash": lambda _: CrashFileSystem(),
+    "crash, named temps": lambda _: CrashFileSystem(nameless=False),
+}
 DISKS: dict[str, MakeDisk] = {"real": real_disk}
 CALLERS: dict[str, MakeCaller] = {"sockets": sockets, "in process": short_cut}

@@ -1,0 +1,427 @@
+"""CrashFS: a FileSystem in memory that knows what a power cut may leave of it.
+
+The model is stricter than any real file system:
+
+* a file has what is durable and what was written since; `sync` makes data, size and attributes durable, not the name;
+* a directory has durable entries and, in order, the operations on them since; `sync_directory` makes its own entries durable,
+  neither those of a new parent nor those of the other side of a rename;
+* a sync that was made to fail (`lose_data`, `lose_names`) loses what it was to save for good: no later sync saves it.
+
+A cut may keep or drop each of these apart (`crashstates.py` lists all outcomes). A rename between two directories happens or
+not, until one of them is synced: then each half has its own fate.
+
+Used by one thread. `observer` is called before each operation that changes what a cut may leave.
+"""
+
+import errno
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from objstore.runtime.filesystem import TMP, check_path
+from objstore.runtime.interface import OpenFile
+
+ATTRIBUTES_BYTES_MAX = 4028  # of one file, as on ext4
+TOTAL_BYTES = 1 << 30
+TEMPS_REMOVED_KEPT = 2
+
+
+class Content(NamedTuple):
+    """What a file holds after a crash; `attributes` sorted by name."""
+
+    data: bytes
+    attributes: tuple[tuple[str, bytes], ...] = ()
+
+
+EMPTY = Content(b"")
+
+Image = tuple[tuple[str, Content | None], ...]
+"""A whole device after a crash: (path, content), None for a directory, sorted by path."""
+
+
+class FileNode:
+    """A regular file."""
+
+    __slots__ = ("attributes", "data", "durable", "lost", "number")
+
+    def __init__(self, number: int, content: Content = EMPTY) -> None:
+        self.number = number
+        self.data = content.data
+        self.attributes = content.attributes
+        self.durable = content
+        self.lost = False
+
+    @property
+    def content(self) -> Content:
+        return Content(self.data, self.attributes)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a cut may lose anything of it."""
+        return self.data is not self.durable.data or self.attributes is not self.durable.attributes
+
+    def sync(self) -> None:
+        if not self.lost:
+            self.durable = self.content
+
+
+class Step:
+    """One operation on a directory's entries: names set to a node, or removed (None). `pair` is the other half of a rename
+    between directories, as long as the two share one fate; `lost`: a failed sync was to save it.
+    """
+
+    __slots__ = ("effects", "lost", "pair")
+
+    def __init__(self, *effects: "tuple[str, Node | None]") -> None:
+        self.effects = effects
+        self.lost = False
+        self.pair: Step | None = None
+
+    def apply(self, entries: "dict[str, Node]") -> None:
+        for name, node in self.effects:
+            if node is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = node
+
+
+class DirectoryNode:
+    """A directory. `entries` are what a running system sees."""
+
+    __slots__ = ("changes", "durable", "entries", "number", "pending")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.changes = 0
+        self.entries: dict[str, Node] = {}
+        self.durable: dict[str, Node] = {}
+        self.pending: list[Step] = []
+
+    def do(self, step: Step) -> Step:
+        step.apply(self.entries)
+        self.pending.append(step)
+        self.changes += 1
+        return step
+
+    def sync(self) -> None:
+        for step in self.pending:
+            if not step.lost:
+                step.apply(self.durable)
+                if step.pair is not None:
+                    step.pair.pair = None
+        self.pending = [step for step in self.pending if step.lost]
+
+
+Node = FileNode | DirectoryNode
+
+
+class CrashFile:
+    """OpenFile on a FileNode."""
+
+    def __init__(self, fs: "CrashFileSystem", node: FileNode, mode: str, temp_name: str | None = None) -> None:
+        self.fs = fs
+        self.node = node
+        self.temp_name = temp_name
+        self._mode = mode  # "read", "write", "append", "" once closed
+        self._at = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._mode not in ("write", "append"):
+            raise OSError(errno.EBADF, "not open for writing")
+        node, piece = self.node, bytes(data)
+        start = len(node.data) if self._mode == "append" else self._at
+        if start == len(node.data):
+            node.data = node.data + piece if node.data else piece
+        else:
+            node.data = node.data[:start] + piece + node.data[start + len(piece) :]
+        self._at = start + len(piece)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        self._require_open()
+        return self.node.data[offset : offset + size]
+
+    def size(self) -> int:
+        self._require_open()
+        return len(self.node.data)
+
+    def set_attribute(self, name: str, value: bytes) -> None:
+        self._require_open()
+        attributes = {**dict(self.node.attributes), name: value}
+        if sum(len(key) + len(text) for key, text in attributes.items()) > ATTRIBUTES_BYTES_MAX:
+            raise OSError(errno.ENOSPC, "no room for the attribute")
+        self.node.attributes = tuple(sorted(attributes.items()))
+
+    def get_attribute(self, name: str) -> bytes | None:
+        self._require_open()
+        return dict(self.node.attributes).get(name)
+
+    def start_sync(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        self._require_open()
+        self.fs.note("sync")
+        self.fs.sync_node(self.node)
+
+    def close(self) -> None:
+        self._mode = ""
+
+    def _require_open(self) -> None:
+        if not self._mode:
+            raise OSError(errno.EBADF, "closed")
+
+
+class CrashFileSystem:
+    """FileSystem in memory. Made from an image it is that device mounted again, where all that is left is durable."""
+
+    def __init__(self, image: Image = (), *, nameless: bool = True) -> None:
+        """`nameless`: temporary files have no name before they are published, as with O_TMPFILE."""
+        self.nameless = nameless
+        self.observer: Callable[[str], None] | None = None
+        self.free_bytes = TOTAL_BYTES
+        self.is_present = True
+        self._numbers = 0
+        self._temps = 0
+        self.root = DirectoryNode(self._number())
+        self.temps_removed: dict[str, Node] = {}
+        """Temporary names gone from tmp/, which is never synced: a cut may bring them back."""
+        self._load(image)
+        if TMP not in self.root.entries:
+            self.make_directory(TMP)
+        for name in self.list_directory(TMP):  # a dead process's, as the real file system does when it is opened
+            self.unlink(f"{TMP}/{name}")
+
+    def _load(self, image: Image) -> None:
+        for path, content in image:
+            parent, _, name = path.rpartition("/")
+            node = DirectoryNode(self._number()) if content is None else FileNode(self._number(), content)
+            directory = self.directory(parent)
+            directory.entries[name] = directory.durable[name] = node
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def note(self, operation: str) -> None:
+        """Tell the observer that `operation` is about to happen."""
+        if self.observer is not None:
+            self.observer(operation)
+
+    # --- what wrong settings change ----------------------------------------------------------------------------
+
+    def sync_node(self, node: FileNode) -> None:
+        node.sync()
+
+    def sync_entries(self, directory: DirectoryNode, path: str) -> None:
+        directory.sync()
+
+    # --- failed syncs ------------------------------------------------------------------------------------------
+
+    def lose_data(self, file: OpenFile) -> None:
+        """A sync of the file failed: what was written since the last one is never durable, nor is anything after it."""
+        assert isinstance(file, CrashFile)
+        file.node.lost = True
+
+    def lose_names(self, path: str) -> None:
+        """A sync of the directory failed: the operations since the last one stay undecided for ever."""
+        for step in self.directory(path).pending:
+            step.lost = True
+
+    # --- directories -------------------------------------------------------------------------------------------
+
+    def directory(self, path: str) -> DirectoryNode:
+        """Raises FileNotFoundError, NotADirectoryError."""
+        node: Node = self.root
+        for name in path.split("/") if path else ():
+            if not isinstance(node, DirectoryNode):
+                raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+            found = node.entries.get(name)
+            if found is None:
+                raise FileNotFoundError(errno.ENOENT, "no such directory", path)
+            node = found
+        if not isinstance(node, DirectoryNode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+        return node
+
+    def _place(self, path: str) -> tuple[DirectoryNode, str]:
+        check_path(path)
+        parent, _, name = path.rpartition("/")
+        return self.directory(parent), name
+
+    def make_directory(self, path: str) -> list[str]:
+        check_path(path)
+        changed, parent_path, node = [], "", self.root
+        for name in path.split("/"):
+            found = node.entries.get(name)
+            if found is None:
+                self.note("make_directory")
+                found = DirectoryNode(self._number())
+                node.do(Step((name, found)))
+                changed.append(parent_path)
+            elif not isinstance(found, DirectoryNode):
+                raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+            node = found
+            parent_path = f"{parent_path}/{name}" if parent_path else name
+        return changed
+
+    def sync_directory(self, path: str) -> None:
+        directory = self.directory(path)
+        self.note("sync_directory")
+        self.sync_entries(directory, path)
+
+    def list_directory(self, path: str) -> list[str]:
+        try:
+            return sorted(self.directory(path).entries)
+        except FileNotFoundError:
+            return []
+
+    def directory_state(self, path: str) -> tuple[int, int] | None:
+        try:
+            directory = self.directory(path)
+        except FileNotFoundError:
+            return None
+        return directory.number, directory.changes
+
+    def remove_directory(self, path: str) -> bool:
+        try:
+            parent, name = self._place(path)
+            found = self.directory(path)
+        except FileNotFoundError:
+            return True
+        if found.entries:
+            return False
+        self.note("remove_directory")
+        parent.do(Step((name, None)))
+        return True
+
+    def present(self) -> bool:
+        return self.is_present
+
+    # --- files -------------------------------------------------------------------------------------------------
+
+    def create_temp(self) -> CrashFile:
+        file = CrashFile(self, FileNode(self._number()), "write")
+        if not self.nameless:
+            self._name_temp(file)
+        return file
+
+    def _name_temp(self, file: CrashFile) -> None:
+        self.note("link")
+        file.temp_name = f"{self._temps}.tmp"
+        self._temps += 1
+        self.directory(TMP).entries[file.temp_name] = file.node
+
+    def _drop_temp(self, file: CrashFile) -> None:
+        if file.temp_name is not None:
+            self.directory(TMP).entries.pop(file.temp_name, None)
+            self.temps_removed[file.temp_name] = file.node
+            while len(self.temps_removed) > TEMPS_REMOVED_KEPT:
+                del self.temps_removed[next(iter(self.temps_removed))]
+            file.temp_name = None
+
+    def publish(self, file: OpenFile, path: str) -> None:
+        assert isinstance(file, CrashFile)
+        directory, name = self._place(path)
+        if isinstance(directory.entries.get(name), DirectoryNode):
+            raise IsADirectoryError(errno.EISDIR, "a directory is there", path)
+        if file.temp_name is None and name in directory.entries:  # a link cannot replace: it takes a second name and a rename
+            self._name_temp(file)
+        self.note("rename" if file.temp_name is not None else "link")
+        directory.do(Step((name, file.node)))
+        self._drop_temp(file)
+
+    def discard(self, file: OpenFile) -> None:
+        assert isinstance(file, CrashFile)
+        file.close()
+        if file.temp_name is not None:
+            self.note("unlink")
+            self._drop_temp(file)
+
+    def open(self, path: str) -> CrashFile:
+        return CrashFile(self, self._file(path), "read")
+
+    def _file(self, path: str) -> FileNode:
+        directory, name = self._place(path)
+        node = directory.entries.get(name)
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        if not isinstance(node, FileNode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return node
+
+    def open_append(self, path: str) -> CrashFile:
+        directory, name = self._place(path)
+        if name not in directory.entries:
+            self.note("create")
+            directory.do(Step((name, FileNode(self._number()))))
+        return CrashFile(self, self._file(path), "append")
+
+    def unlink(self, path: str) -> None:
+        try:
+            directory, name = self._place(path)
+        except FileNotFoundError:
+            return
+        node = directory.entries.get(name)
+        if isinstance(node, DirectoryNode):
+            raise IsADirectoryError(errno.EISDIR, "a directory", path)
+        if node is not None:
+            self.note("unlink")
+            directory.do(Step((name, None)))
+
+    def rename(self, old: str, new: str) -> None:
+        source, source_name = self._place(old)
+        target, target_name = self._place(new)
+        node = source.entries.get(source_name)
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", old)
+        there = target.entries.get(target_name)
+        if isinstance(there, DirectoryNode) and (there.entries or isinstance(node, FileNode)):
+            raise OSError(errno.ENOTEMPTY, "a directory is there", new)
+        self.note("rename")
+        if source is target:
+            source.do(Step((source_name, None), (target_name, node)))
+        else:
+            gone, came = Step((source_name, None)), Step((target_name, node))
+            gone.pair, came.pair = came, gone
+            target.do(came)
+            source.do(gone)
+
+    def allocate(self, file: OpenFile, size: int) -> None:
+        assert isinstance(file, CrashFile)
+        if size > self.free_bytes:
+            raise OSError(errno.ENOSPC, "no space")
+        if size > len(file.node.data):
+            file.node.data += bytes(size - len(file.node.data))
+
+    def free(self) -> tuple[int, int]:
+        return TOTAL_BYTES, self.free_bytes
+
+    # --- images ------------------------------------------------------------------------------------------------
+
+    def image(self) -> Image:
+        """What is there now, as if all of it were durable: the state that a killed process leaves."""
+        return flat(self.root, lambda directory: directory.entries, lambda file: file.content)
+
+
+def flat(
+    root: DirectoryNode,
+    entries_of: "Callable[[DirectoryNode], dict[str, Node]]",
+    content_of: Callable[[FileNode], Content],
+) -> Image:
+    """The tree below `root` as an image."""
+    found: list[tuple[str, Content | None]] = []
+
+    def walk(directory: DirectoryNode, prefix: str) -> None:
+        for name, node in entries_of(directory).items():
+            if isinstance(node, FileNode):
+                found.append((prefix + name, content_of(node)))
+            else:
+                found.append((prefix + name, None))
+                walk(node, f"{prefix}{name}/")
+
+    walk(root, "")
+    return tuple(sorted(found, key=lambda entry: entry[0]))
+
+
+def files_of(image: Image) -> Iterable[tuple[str, Content]]:
+    """The files alone."""
+    return ((path, content) for path, content in image if content is not None)
