@@ -57,6 +57,13 @@ def policy_directory(policy: int) -> str:
     return f"objects-{policy}" if policy else "objects"
 
 
+def policy_of_directory(name: str) -> int | None:
+    """The inverse of `policy_directory`; None for any other name."""
+    text = name.removeprefix("objects-") if name.startswith("objects-") else "0"
+    policy = int(text) if text.isascii() and text.isdecimal() else -1
+    return policy if policy >= 0 and name == policy_directory(policy) else None
+
+
 def partition_directory(policy: int, partition: int) -> str:
     """A partition's directory, relative to the device."""
     return f"objects-{policy}/{partition}" if policy else f"objects/{partition}"

@@ -8,6 +8,7 @@ UPLOAD_PIECE = "object.upload.after_piece"  # part of a large body in its tempor
 LOG_WRITTEN = "object.pending.after_append"  # record synced, object not yet named
 QUARANTINE_RECORD = "object.quarantine.after_record"  # reason written, the file not yet moved
 QUARANTINE_MOVED = "object.quarantine.after_move"
+REMOVAL_OLDER_GONE = "object.removal.older_gone"  # all but the newest file of an object removed
 
 CRASH_POINTS = (
     BEFORE_COMMIT,
@@ -18,4 +19,5 @@ CRASH_POINTS = (
     LOG_WRITTEN,
     QUARANTINE_RECORD,
     QUARANTINE_MOVED,
+    REMOVAL_OLDER_GONE,
 )

@@ -46,6 +46,8 @@ class ObjectDevice:
         self.quarantine = Quarantine(disk.fs, clock, points)
         self.quarantined = 0
         """How many files are in quarantine; known after `start`."""
+        self.set_aside_listeners: list[Callable[[ObjectDevice, Place, Corrupt], None]] = []
+        """Called when a damaged file was moved to quarantine."""
         self._clock = clock
         self._slow_read_s = slow_read_s
         self._slow_hold_s = slow_hold_s
@@ -128,6 +130,8 @@ class ObjectDevice:
         except OSError as failure:
             logger.error("cannot quarantine", extra={"path": error.path, "reason": error.reason, "error": str(failure)})
         self.index.forget(place.directory)  # perhaps an older file counts now
+        for listener in self.set_aside_listeners:
+            listener(self, place, error)
 
     async def restore(self, id_: str) -> None:
         """Put a quarantined file back. Raises NodeError not_found, corrupt, newer_exists (the object was repaired since)."""

@@ -55,6 +55,14 @@ class Files(NamedTuple):
             found.append(place.path(self.meta, FileKind.META))
         return found
 
+    def covers(self, other: "Files") -> bool:
+        """Whether a device with these files would take nothing from one that has `other`: the rule of `choose` for two."""
+        if self.deleted:
+            return self.timestamp >= other.timestamp
+        if other.timestamp > self.timestamp or (other.deleted and other.timestamp == self.timestamp):
+            return False
+        return other.meta <= self.newest
+
 
 NOTHING = Files()
 
@@ -156,7 +164,11 @@ class PartitionIndex:
                 del self._loading[directory]
         if forgotten:  # files went away while they were being listed
             return await self.load(directory)
-        partition.update(changes)  # they happened while the directory was being read, before or after their name was
+        for hash_, files in changes.items():  # they happened while the directory was read, before or after their name was
+            if files == NOTHING:
+                partition.pop(hash_, None)
+            else:
+                partition[hash_] = files
         self.forget(directory)
         self._partitions[directory] = partition
         self.entries += len(partition) + 1
@@ -168,17 +180,25 @@ class PartitionIndex:
         self.leftovers += leftovers
         return partition
 
+    def peek(self, directory: str) -> Partition | None:
+        """A partition that is in memory, not to be changed. Does not count as a use."""
+        return self._partitions.get(directory)
+
     def put(self, place: Place, files: Files) -> None:
-        """A change was made: this is what the device now holds."""
+        """A change was made: this is what the device now holds, NOTHING where the last file was removed."""
         loading = self._loading.get(place.directory)
         if loading is not None:
             loading[1][place.hash] = files
         partition = self._partitions.get(place.directory)
-        if partition is not None:
-            if place.hash not in partition:
-                self.entries += 1
-            partition[place.hash] = files
-            self._evict()
+        if partition is None:
+            return
+        if files == NOTHING:
+            self.entries -= partition.pop(place.hash, None) is not None
+            return
+        if place.hash not in partition:
+            self.entries += 1
+        partition[place.hash] = files
+        self._evict()
 
     def forget(self, directory: str) -> None:
         """The next use lists the partition again; so does whoever waits for a listing under way."""

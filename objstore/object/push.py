@@ -1,5 +1,7 @@
 """Completes another replica: sends what this device holds of one object, with the timestamps it has."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from crc32c import crc32c
@@ -9,6 +11,7 @@ from objstore.formats.messages import (
     Address,
     CommitPut,
     DeleteObject,
+    IndexTarget,
     Message,
     OpenPut,
     PostObject,
@@ -17,115 +20,153 @@ from objstore.formats.messages import (
     PutObject,
     Ready,
     Stored,
+    Target,
 )
 from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
 from objstore.object.device import ObjectDevice
-from objstore.object.files import Files, Place, place_of
+from objstore.object.files import NOTHING, Files, Place, place_of
 from objstore.object.reader import Corrupt, OpenObject, open_object, read_version
 from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, PeerUnavailable
+from objstore.runtime.pacing import TokenBucket
 
 INLINE_BYTES_MAX = 64 * 1024
 CALL_TIMEOUT_S = 10.0
+OVERHEAD_BYTES = 1024
+"""What an object without a body counts as in pacing."""
+
+
+class Misplaced(Exception):
+    """The name in a file's metadata does not belong where the file is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What to send where. `name` "" when only the files know it; `index(name)` is the container replica that the receiver has
+    to inform (it raises Misplaced). `held`: what the receiver has already, as far as known, and need not be sent.
+    """
+
+    place: Place
+    address: Address
+    to: Target
+    name: str
+    index: Callable[[str], IndexTarget | None]
+    held: Files = NOTHING
 
 
 class Pusher:
-    """Answers PushObject."""
+    """Sends objects to other devices."""
 
-    def __init__(self, caller: Caller, *, timeout_s: float = CALL_TIMEOUT_S) -> None:
+    def __init__(self, caller: Caller, *, timeout_s: float = CALL_TIMEOUT_S, pace: TokenBucket | None = None) -> None:
+        """`pace` in bytes."""
         self._caller = caller
         self._timeout_s = timeout_s
+        self._pace = pace
 
-    async def push(self, device: ObjectDevice, request: PushObject) -> Pushed:
-        """Idempotent: a replica that has the same or newer is left alone. Returns once the other device is durable.
+    async def answer(self, device: ObjectDevice, request: PushObject) -> Pushed:
+        """Answers PushObject. Raises as `push`."""
+        place = place_of(request.target.policy, request.target.partition, request.hash)
+        address = Address(request.to_ip, request.to_port)
+        files = await self.push(device, Push(place, address, request.to, request.name, lambda _: request.index))
+        return Pushed(files.newest)
+
+    async def push(self, device: ObjectDevice, push: Push) -> Files:
+        """Idempotent: a replica that has the same or newer is left alone. Returns what the other device holds durably by now.
 
         Raises NodeError: not_found (nothing here), corrupt, busy (the other node did not answer), or the other's refusal.
         """
-        place = place_of(request.target.policy, request.target.partition, request.hash)
-        address = Address(request.to_ip, request.to_port)
-        fs = device.disk.fs
-
-        def look(files: Files) -> tuple[Files, Version | None, OpenObject | None]:
-            """The files, the metadata of the newest POST, and the data; verified."""
-            if not files.timestamp:
-                raise NodeError(Code.NOT_FOUND, "nothing here to push")
-            if files.deleted:
-                read_version(fs, place, files.timestamp, FileKind.TOMBSTONE, request.name)
-                return files, None, None
-            meta = read_version(fs, place, files.meta, FileKind.META, request.name) if files.meta else None
-            return files, meta, open_object(fs, place, files.timestamp, FileKind.DATA, request.name)
-
-        files, meta, found = await device.read(place, look, in_thread=True)
+        files, name, meta, found = await device.read(push.place, partial(self._look, device, push), in_thread=True)
         try:
-            if found is None:
-                tombstone = DeleteObject(request.to, request.hash, request.name, files.timestamp, request.index, True)
-                await self._call(address, tombstone)
-                return Pushed(files.newest)
-            await self._push_data(device, place, address, request, found)
+            index = push.index(name)
+            if self._pace is not None:
+                await self._pace.take(OVERHEAD_BYTES + (found.version.size if found is not None else 0))
+            if files.deleted:
+                await self._call(push, DeleteObject(push.to, push.place.hash, name, files.timestamp, index, True))
+            if found is not None:
+                await self._push_data(device, push, found, index)
+        except Misplaced as error:
+            corrupt = Corrupt(files.paths(push.place)[0], str(error), name)
+            await device.set_aside(push.place, corrupt)
+            raise NodeError(Code.CORRUPT, str(corrupt)) from error
         finally:
             if found is not None:
                 found.file.close()
         if meta is not None:
-            await self._call(address, _post_of(request, meta))
-        return Pushed(files.newest)
+            await self._call(push, _post_of(push, meta, index))
+        return files
 
-    async def _push_data(
-        self, device: ObjectDevice, place: Place, address: Address, request: PushObject, found: OpenObject
-    ) -> None:
+    def _look(self, device: ObjectDevice, push: Push, files: Files) -> tuple[Files, str, Version | None, OpenObject | None]:
+        """The files, the object's name, the metadata of the newest POST, and the data if it has to be sent; verified."""
+        fs, place, name = device.disk.fs, push.place, push.name
+        if not files.timestamp and not files.meta:
+            raise NodeError(Code.NOT_FOUND, "nothing here to push")
+        if files.deleted:
+            return files, read_version(fs, place, files.timestamp, FileKind.TOMBSTONE, name).name, None, None
+        meta = read_version(fs, place, files.meta, FileKind.META, name) if files.meta else None
+        known = push.held.timestamp == files.timestamp and not push.held.deleted
+        if meta is not None and (known or not files.timestamp):
+            return files, meta.name, meta, None
+        found = open_object(fs, place, files.timestamp, FileKind.DATA, name)
+        return files, found.version.name, meta, found
+
+    async def _push_data(self, device: ObjectDevice, push: Push, found: OpenObject, index: IndexTarget | None) -> None:
         try:
             if found.version.size <= INLINE_BYTES_MAX:
                 body = await device.disk.run(lambda: found.read(0, found.version.size))
-                await self._call(
-                    address, PutObject(request.to, request.hash, found.version, body, request.index, True, crc32c(body))
-                )
+                request = PutObject(push.to, push.place.hash, found.version, body, index, True, crc32c(body))
+                await self._call(push, request)
             else:
-                await self._stream(device, address, request, found)
+                await self._stream(device, push, found, index)
         except Corrupt as error:
-            await device.set_aside(place, error)
+            await device.set_aside(push.place, error)
             raise NodeError(Code.CORRUPT, str(error)) from error
 
-    async def _stream(self, device: ObjectDevice, address: Address, request: PushObject, found: OpenObject) -> None:
+    async def _stream(self, device: ObjectDevice, push: Push, found: OpenObject, index: IndexTarget | None) -> None:
         version = found.version
-        opening = OpenPut(request.to, request.hash, version.name, version.size)
+        opening = OpenPut(push.to, push.place.hash, version.name, version.size)
         try:
-            exchange = await self._caller.open(address, opening, timeout_s=self._timeout_s)
+            exchange = await self._caller.open(push.address, opening, timeout_s=self._timeout_s)
             try:
                 _expect(await exchange.receive(), Ready)
                 for start in range(0, version.size, CHUNK_BYTES_MAX):
                     length = min(CHUNK_BYTES_MAX, version.size - start)
                     await exchange.send_chunk(await device.disk.run(partial(found.read, start, length)))
-                await exchange.send(CommitPut(version, request.index, True))
+                await exchange.send(CommitPut(version, index, True))
                 _expect(await exchange.receive(), Stored)
                 await exchange.finish()
             finally:
                 exchange.abort()
         except PeerUnavailable as error:
-            raise NodeError(Code.BUSY, f"{address.ip}:{address.port} did not answer: {error}") from error
+            raise _silent(push, error) from error
         except NodeError as error:
             if error.code is not Code.NEWER_EXISTS:
                 raise
 
-    async def _call(self, address: Address, request: Message) -> None:
+    async def _call(self, push: Push, request: Message) -> None:
         try:
-            _expect(await self._caller.call(address, request, timeout_s=self._timeout_s), Stored)
+            _expect(await self._caller.call(push.address, request, timeout_s=self._timeout_s), Stored)
         except PeerUnavailable as error:
-            raise NodeError(Code.BUSY, f"{address.ip}:{address.port} did not answer: {error}") from error
+            raise _silent(push, error) from error
         except NodeError as error:
             if error.code is not Code.NEWER_EXISTS:
                 raise
 
 
-def _post_of(request: PushObject, meta: Version) -> PostObject:
+def _silent(push: Push, error: PeerUnavailable) -> NodeError:
+    return NodeError(Code.BUSY, f"{push.address.ip}:{push.address.port} did not answer: {error}")
+
+
+def _post_of(push: Push, meta: Version, index: IndexTarget | None) -> PostObject:
     typed = meta.type_timestamp > 0
     return PostObject(
-        request.to,
-        request.hash,
-        request.name,
+        push.to,
+        push.place.hash,
+        meta.name,
         meta.timestamp,
         meta.headers,
         meta.user,
         meta.content_type if typed else None,
-        request.index,
+        index,
         meta.type_timestamp,
         True,
     )

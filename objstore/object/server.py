@@ -32,6 +32,7 @@ from objstore.object.files import Files, place_of
 from objstore.object.pending import PendingLog
 from objstore.object.push import Pusher
 from objstore.object.reader import open_newest, read_newest, resolve_range
+from objstore.object.replication import Replication, ReplicationSettings
 from objstore.object.streams import send_body
 from objstore.object.updater import CurrentIndex, ObjectUpdater
 from objstore.object.updates import Updates
@@ -67,11 +68,12 @@ class ObjectServer:
         container_wait_s: float = 1.0,
         index_entries_max: int = 200_000,
         current_index: CurrentIndex | None = None,
+        replication: ReplicationSettings | None = None,
     ) -> None:
         """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device.
 
         `current_index(container, index)` tells where a pending row belongs now, after the ring has changed; without it, where it
-        belonged when it was written.
+        belonged when it was written. Without `replication` the server takes no part in it.
         """
         points = points or NoCrashPoints()
         self._points = points
@@ -85,6 +87,9 @@ class ObjectServer:
         self._updater = ObjectUpdater(self._devices.values(), self.updates, clock, current_index=current_index)
         self._unusable: dict[str, NodeError] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._replication: Replication | None = None
+        if replication is not None:
+            self._replication = Replication(self._devices.values(), self._device, caller, clock, points, replication)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Become the one who answers for objects."""
@@ -101,6 +106,8 @@ class ObjectServer:
             dispatcher.on(request, handler)  # type: ignore[arg-type]
         dispatcher.on_stream(OpenPut, self.open_put)  # type: ignore[arg-type]
         dispatcher.on_stream(ReadObject, self.read_object)  # type: ignore[arg-type]
+        if self._replication is not None:
+            self._replication.register(dispatcher)
 
     async def start(self) -> None:
         """Read the pending logs. A device that cannot be read is refused from then on; the others serve."""
@@ -110,9 +117,13 @@ class ObjectServer:
             except NodeError as error:
                 self._unusable[device.name] = error
                 logger.error("device unusable", extra={"device": device.name, "error": str(error)})
+        if self._replication is not None:
+            await self._replication.start()
 
     async def stop(self) -> None:
         """Let changes under way end (a hung disk's are left behind), stop telling containers, and tidy the logs."""
+        if self._replication is not None:
+            await self._replication.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WAIT_S)
         await self.updates.stop()
@@ -124,7 +135,7 @@ class ObjectServer:
 
     def workers(self) -> list[Worker]:
         """The background jobs of this role."""
-        return [self._updater]
+        return [*(self._replication.workers() if self._replication is not None else ()), self._updater]
 
     def report(self, device: str) -> tuple[int, int]:
         """Pending updates and quarantined files of a device. Raises KeyError."""
@@ -189,7 +200,7 @@ class ObjectServer:
 
     async def push(self, request: PushObject, _context: CallContext) -> Message:
         """As PushObject says."""
-        return await self._pusher.push(self._device(request.target.device), request)
+        return await self._pusher.answer(self._device(request.target.device), request)
 
     async def open_put(self, request: OpenPut, exchange: Exchange, _context: CallContext) -> None:
         """As OpenPut says."""

@@ -160,6 +160,9 @@ class Disk(Protocol):
         raises NodeError busy when too many wait. Cancelled: `fn` still runs to its end, its result is dropped.
         """
 
+    def fail(self, reason: str) -> None:
+        """Refuse all writes from now on: somebody saw a failed sync. The first reason stays. From any thread."""
+
     async def close(self) -> None:
         """Finish what is queued, then stop the threads. Later calls raise NodeError device_failed."""
 

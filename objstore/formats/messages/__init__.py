@@ -34,6 +34,14 @@ from objstore.formats.messages.objects import (
     StatObject,
     Stored,
 )
+from objstore.formats.messages.objectsync import (
+    ClaimPartition,
+    DigestPartitions,
+    HeldObject,
+    ListPartition,
+    PartitionDigests,
+    PartitionList,
+)
 from objstore.formats.messages.tables import (
     ContainerPage,
     Kind,
@@ -59,22 +67,27 @@ REGISTRY: dict[str, type[Message]] = {
         StatObject, ObjectFiles, PushObject, Pushed, WriteTable, TableWritten, StatTable, TableInfo, RevokeLease, ListTable,
         ObjectPage, ContainerPage, MergeObjectRows, MergeContainerRows, NodeStatus, NodeReport, RunDaemon, DaemonReport,
         ListQuarantine, QuarantineList, RestoreQuarantine, Refused,
+        DigestPartitions, PartitionDigests, ListPartition, PartitionList, ClaimPartition,
     )
 }  # fmt: skip
 
 __all__ = [
     "REGISTRY",
     "Address",
+    "ClaimPartition",
     "CommitPut",
     "ContainerPage",
     "DaemonReport",
     "DaemonState",
     "DeleteObject",
     "DeviceReport",
+    "DigestPartitions",
     "End",
     "GetObject",
+    "HeldObject",
     "IndexTarget",
     "Kind",
+    "ListPartition",
     "ListQuarantine",
     "ListTable",
     "MergeContainerRows",
@@ -86,6 +99,8 @@ __all__ = [
     "ObjectPage",
     "ObjectReply",
     "OpenPut",
+    "PartitionDigests",
+    "PartitionList",
     "PostObject",
     "PushObject",
     "Pushed",

@@ -11,7 +11,7 @@ import pytest
 
 from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
-from objstore.object.crashes import CRASH_POINTS, QUARANTINE_MOVED, QUARANTINE_RECORD, UPLOAD_PIECE
+from objstore.object.crashes import CRASH_POINTS, QUARANTINE_MOVED, QUARANTINE_RECORD, REMOVAL_OLDER_GONE, UPLOAD_PIECE
 from objstore.runtime.committer import CRASH_POINTS as DISK_POINTS
 from objstore.runtime.crashpoints import KillAt
 from tests.unit.objstore.object.rig import Node, Rig, at
@@ -25,7 +25,7 @@ CHANGES: dict[str, Callable[[Node], Awaitable[object]]] = {
     "post": lambda node: node.post(2, {"posted": "yes"}, "p/p"),
     "delete": lambda node: node.delete(2),
 }
-OF_EACH_CHANGE = [point for point in ALL if point not in (UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED)]
+OF_EACH_CHANGE = [point for point in ALL if point not in (UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE)]
 
 
 def run_and_die(root: Path, point: str, count: int, scenario: Callable[[Node], Awaitable[object]]) -> bool:
@@ -154,4 +154,4 @@ def test_killed_in_the_middle_of_a_quarantine(tmp_path: Path, point: str) -> Non
 def test_all_points_are_known() -> None:
     """A point added without a test here fails."""
     assert len(ALL) == len(set(ALL))
-    assert set(OF_EACH_CHANGE) | {UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED} == set(ALL)
+    assert set(OF_EACH_CHANGE) | {UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE} == set(ALL)
