@@ -201,7 +201,8 @@ class ObjectReplicator:
             figures["in_sync"] += 1
             if ours.forgettable:
                 # All that hold the partition hold the same: nobody has a version that a forgotten deletion would uncover.
-                figures["reclaimed"] += await self._removal.reclaim(block.holdings.device, block.policy, partition, self._horizon())
+                forgotten = await self._removal.reclaim(block.holdings.device, block.policy, partition, self._horizon())
+                figures["reclaimed"] += forgotten  # not in one line with the wait: others count meanwhile
 
     async def _complete(self, block: _Block, partition: int, peer: Replica, figures: Counter[str]) -> None:
         """Push to one peer what it lacks. One device does so at a time: the second would send all of it again."""
@@ -286,7 +287,8 @@ class ObjectReplicator:
                 all_answered = False
         if all_answered:
             confirmed = {hash_: ours[hash_] for hash_ in everywhere}
-            figures["removed"] += await self._removal.remove(device, block.policy, partition, confirmed, self._horizon())
+            removed = await self._removal.remove(device, block.policy, partition, confirmed, self._horizon())
+            figures["removed"] += removed
 
     # --- calls -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """A whole cluster in one process: real account, container and object servers on real directories, and proxies over them."""
 
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from objstore.model.names import ObjectName
 from objstore.model.policy import ONE_POLICY, Policies
 from objstore.model.version import Version
 from objstore.object.pending import PendingLog
+from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
 from objstore.placement.places import ObjectPlace, Placement, Rings
 from objstore.proxy.bodies import from_memory
@@ -47,7 +48,7 @@ _DISK_KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, reader_threads=1)
 class Node:
     """One storage node with one device, `d1`."""
 
-    def __init__(self, number: int, root: Path, network: Network, clock: SystemClock) -> None:
+    def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         self.address = Address("127.0.0.1", 6000 + number)
         self.root = root
         fs = RealFileSystem(str(root))
@@ -58,7 +59,10 @@ class Node:
         caller = network.client(f"node{number}", Dispatcher())
         self.account = AccountServer({"d1": self.tables}, clock)
         self.container = ContainerServer({"d1": self.tables}, caller, clock)
-        self.object = ObjectServer({"d1": self.disk}, {"d1": log}, caller, clock, container_wait_s=0.3)
+        self.horizon = 0
+        """Deletions below it may be forgotten."""
+        replication = ReplicationSettings(Placement(rings), frozenset({self.address}), lambda: self.horizon, bytes(16))
+        self.object = ObjectServer({"d1": self.disk}, {"d1": log}, caller, clock, container_wait_s=0.3, replication=replication)
         self.object._pusher._timeout_s = 0.5
         for server in (self.account, self.container, self.object):
             server.register(self.dispatcher)
@@ -67,6 +71,12 @@ class Node:
     async def start(self) -> None:
         self.tables.start()
         await self.object.start()
+
+    async def run(self, daemon: str) -> dict[str, int]:
+        """One pass."""
+        workers = [*self.account.workers(), *self.container.workers(), *self.object.workers()]
+        (worker,) = [worker for worker in workers if worker.name == daemon]
+        return await worker.run_once()
 
     async def stop(self) -> None:
         await self.object.stop()
@@ -85,13 +95,13 @@ class Cluster:
         self.network = Network(self.clock)
         self.policies = policies
         self.nodes = []
+        ring = ring_of(count, range(replicas))
+        tables = ring_of(count, range(table_replicas or replicas))
+        self.rings = Rings(tables, tables, {policy.index: ring for policy in policies}, b"pre", b"suf")
         for number in range(count):
             directory = root / f"n{number}"
             directory.mkdir()
-            self.nodes.append(Node(number, directory, self.network, self.clock))
-        ring = _ring(count, replicas)
-        tables = _ring(count, table_replicas or replicas)
-        self.rings = Rings(tables, tables, {policy.index: ring for policy in policies}, b"pre", b"suf")
+            self.nodes.append(Node(number, directory, self.network, self.clock, self.rings))
         self.stores: list[ClusterStore] = []
 
     def store(self, knobs: ProxyKnobs = QUICK, clock: SystemClock | None = None) -> ClusterStore:
@@ -139,12 +149,13 @@ class Cluster:
             await node.stop()
 
 
-def _ring(count: int, replicas: int, part_power: int = 3) -> Ring:
+def ring_of(count: int, primaries: Sequence[int], part_power: int = 3) -> Ring:
+    """Of `count` nodes, with these as the primaries of every partition but the last."""
     devices = tuple(Device(i, 1, i + 1, "127.0.0.1", 6000 + i, "d1", 100.0) for i in range(count))
     # The last partition gives every node a place in the ring; names that fall there are not used by the tests.
     rows = []
-    for replica in range(replicas):
-        row = [replica] * ((1 << part_power) - 1) + [count - 1 - replica]
+    for replica, node in enumerate(primaries):
+        row = [node] * ((1 << part_power) - 1) + [count - 1 - replica]
         rows.append(array("H", row))
     return Ring(RingTable(devices, tuple(rows), 32 - part_power, 1))
 
