@@ -1,0 +1,193 @@
+"""The same cluster for tests that do not use asyncio."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from objstore.app.config import Config
+from objstore.testing.cluster import Cluster, Nodes
+from objstore.testing.damage import Part
+from objstore.testing.holdings import Replica
+from objstore.testing.layout import Settings, Shape
+from objstore.testing.login import KEY, USER
+from objstore.testing.passes import Passes
+from objstore.testing.processes import START_TIMEOUT_S, State
+
+if TYPE_CHECKING:
+    from swiftclient.client import Connection
+
+T = TypeVar("T")
+
+
+class BlockingCluster:
+    """`with BlockingCluster() as cluster:`; every method is Cluster's, and returns when it is done. Its event loop runs in a
+    thread of its own.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 4,
+        zones: int | None = None,
+        devices: int = 2,
+        replicas: int = 3,
+        *,
+        proxies: int = 1,
+        part_power: int = 6,
+        daemons: bool = False,
+        seed: int = 1,
+        settings: Settings | None = None,
+        environment: Mapping[str, str] | None = None,
+        directory: str | None = None,
+        keep: bool = False,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        """As Cluster."""
+        self._cluster = Cluster(
+            nodes,
+            zones,
+            devices,
+            replicas,
+            proxies=proxies,
+            part_power=part_power,
+            daemons=daemons,
+            seed=seed,
+            settings=settings,
+            environment=environment,
+            directory=directory,
+            keep=keep,
+            start_timeout_s=start_timeout_s,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="objstore-cluster", daemon=True)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> "BlockingCluster":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._run(self._cluster.__aexit__(kind, error, trace))
+        finally:
+            self._end()
+
+    def start(self) -> None:
+        try:
+            self._run(self._cluster.start())
+        except BaseException:
+            self._end()
+            raise
+
+    def stop(self) -> None:
+        try:
+            self._run(self._cluster.stop())
+        finally:
+            self._end()
+
+    def keep(self) -> None:
+        self._cluster.keep()
+
+    def died(self) -> str:
+        return self._cluster.died()
+
+    # --- what it is --------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Shape:
+        return self._cluster.shape
+
+    @property
+    def directory(self) -> str:
+        return self._cluster.directory
+
+    @property
+    def nodes(self) -> list[str]:
+        return self._cluster.nodes
+
+    @property
+    def proxies(self) -> list[str]:
+        return self._cluster.proxies
+
+    @property
+    def endpoint(self) -> str:
+        return self._cluster.endpoint
+
+    @property
+    def endpoints(self) -> list[str]:
+        return self._cluster.endpoints
+
+    @property
+    def auth_url(self) -> str:
+        return self._cluster.auth_url
+
+    @property
+    def storage_url(self) -> str:
+        return self._cluster.storage_url
+
+    @property
+    def token(self) -> str:
+        return self._cluster.token
+
+    def swift(self, user: str = USER, key: str = KEY, *, proxy: int = 1, **options: Any) -> "Connection":
+        return self._cluster.swift(user, key, proxy=proxy, **options)
+
+    def config(self, node: str) -> Config:
+        return self._cluster.config(node)
+
+    def device_path(self, node: str, device: str) -> str:
+        return self._cluster.device_path(node, device)
+
+    def state(self, node: str) -> State:
+        return self._cluster.state(node)
+
+    def pid(self, node: str) -> int:
+        return self._cluster.pid(node)
+
+    def logs(self, node: str) -> str:
+        return self._cluster.logs(node)
+
+    # --- processes ---------------------------------------------------------------------------------------------
+
+    def kill(self, nodes: Nodes) -> None:
+        self._run(self._cluster.kill(nodes))
+
+    def terminate(self, nodes: Nodes) -> None:
+        self._run(self._cluster.terminate(nodes))
+
+    def pause(self, nodes: Nodes) -> None:
+        self._run(self._cluster.pause(nodes))
+
+    def resume(self, nodes: Nodes) -> None:
+        self._run(self._cluster.resume(nodes))
+
+    def restart(self, nodes: Nodes, *, environment: Mapping[str, str] | None = None) -> None:
+        self._run(self._cluster.restart(nodes, environment=environment))
+
+    def wait_down(self, node: str, timeout_s: float = 30.0) -> None:
+        self._run(self._cluster.wait_down(node, timeout_s))
+
+    # --- background jobs and replicas --------------------------------------------------------------------------
+
+    def run_daemons(self, *names: str, nodes: Nodes | None = None, timeout_s: float = 120.0, check: bool = True) -> Passes:
+        return self._run(self._cluster.run_daemons(*names, nodes=nodes, timeout_s=timeout_s, check=check))
+
+    def replicas(self, name: str) -> list[Replica]:
+        return self._cluster.replicas(name)
+
+    def corrupt(self, name: str, replica: int | str | Replica = 0, *, part: Part = "data", offset: int | None = None) -> Replica:
+        return self._cluster.corrupt(name, replica, part=part, offset=offset)
