@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from objstore.model.rows import ContainerRow, merge_container_rows
-from objstore.tables.rowkind import RowKind, SqlValue, Tally
+from objstore.tables.rowkind import Gone, RowKind, SqlValue, Tally
 
 COLUMNS = (
     "name TEXT PRIMARY KEY",
@@ -34,6 +34,20 @@ def _weigh(rows: Sequence[ContainerRow]) -> Tally:
     return tally
 
 
+def _died(row: ContainerRow) -> int:
+    return row.delete_timestamp
+
+
 CONTAINER_ROWS: RowKind[ContainerRow] = RowKind(
-    "account", "accounts", COLUMNS, msgspec.structs.astuple, _unpack, merge_container_rows, _normal, _weigh
+    "account",
+    "accounts",
+    ContainerRow,
+    COLUMNS,
+    (),
+    Gone("delete_timestamp", "delete_timestamp >= put_timestamp", _died),
+    msgspec.structs.astuple,
+    _unpack,
+    merge_container_rows,
+    _normal,
+    _weigh,
 )

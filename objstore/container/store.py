@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from objstore.model.rows import ObjectRow, merge_object_rows
-from objstore.tables.rowkind import RowKind, SqlValue, Tally
+from objstore.tables.rowkind import Gone, RowKind, SqlValue, Tally
 
 COLUMNS = (
     "name TEXT PRIMARY KEY",
@@ -16,13 +16,14 @@ COLUMNS = (
     "content_type TEXT NOT NULL",
     "type_timestamp INTEGER NOT NULL",
     "meta_timestamp INTEGER NOT NULL",
+    "delete_at INTEGER NOT NULL",
 )
 
 
 def _unpack(rows: Iterable[tuple[SqlValue, ...]]) -> list[ObjectRow]:
     return [
-        ObjectRow(name, timestamp, deleted == 1, size, etag, content_type, type_timestamp, meta_timestamp)  # type: ignore[arg-type]
-        for name, timestamp, deleted, size, etag, content_type, type_timestamp, meta_timestamp in rows
+        ObjectRow(name, timestamp, deleted == 1, *rest)  # type: ignore[arg-type]
+        for name, timestamp, deleted, *rest in rows
     ]
 
 
@@ -36,6 +37,20 @@ def _weigh(rows: Sequence[ObjectRow]) -> Tally:
     return {0: (0, len(rows), sum([row.size for row in rows]))}
 
 
+def _died(row: ObjectRow) -> int:
+    return max(row.timestamp, row.meta_timestamp)
+
+
 OBJECT_ROWS: RowKind[ObjectRow] = RowKind(
-    "container", "containers", COLUMNS, msgspec.structs.astuple, _unpack, merge_object_rows, _normal, _weigh
+    "container",
+    "containers",
+    ObjectRow,
+    COLUMNS,
+    ("CREATE INDEX row_expiring ON row (delete_at) WHERE delete_at > 0 AND deleted = 0",),
+    Gone("meta_timestamp", "deleted = 1", _died),
+    msgspec.structs.astuple,
+    _unpack,
+    merge_object_rows,
+    _normal,
+    _weigh,
 )

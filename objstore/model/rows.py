@@ -12,7 +12,8 @@ class ObjectRow(msgspec.Struct, array_like=True, frozen=True):
     """One object in a container's listing.
 
     `timestamp` orders the data (PUT or DELETE); `meta_timestamp` the last change of any kind (POST included, shown as last
-    modified); `type_timestamp` the content type, which a POST may change alone.
+    modified); `type_timestamp` the content type, which a POST may change alone. `delete_at`, the second since the epoch from
+    which on the object counts as deleted (0: never), belongs to what `meta_timestamp` orders.
     """
 
     name: str
@@ -23,6 +24,7 @@ class ObjectRow(msgspec.Struct, array_like=True, frozen=True):
     content_type: str = ""
     type_timestamp: int = 0
     meta_timestamp: int = 0
+    delete_at: int = 0
 
 
 class ContainerRow(msgspec.Struct, array_like=True, frozen=True):
@@ -62,6 +64,7 @@ def merge_object_rows(a: ObjectRow, b: ObjectRow) -> ObjectRow:
     newest_type = max(typed.type_timestamp, typed.timestamp)
     # A deletion keeps it too: what is merged later may be a PUT that this very POST came after.
     keep_type = newest_type > data.timestamp
+    newest_meta, delete_at = max((max(r.meta_timestamp, r.timestamp), r.delete_at) for r in (a, b))
     return ObjectRow(
         data.name,
         data.timestamp,
@@ -70,7 +73,8 @@ def merge_object_rows(a: ObjectRow, b: ObjectRow) -> ObjectRow:
         data.etag,
         typed.content_type if keep_type else data.content_type,
         newest_type if keep_type else data.timestamp,
-        max(a.meta_timestamp, b.meta_timestamp, data.timestamp),
+        newest_meta,
+        delete_at,
     )
 
 
@@ -78,7 +82,7 @@ def _supersedes(new: ObjectRow, old: ObjectRow) -> bool:
     """Whether a row with newer data leaves nothing of the old one: all that the old one knows is older."""
     return (
         old.type_timestamp <= new.timestamp <= new.type_timestamp
-        and old.meta_timestamp <= new.meta_timestamp
+        and old.meta_timestamp < new.meta_timestamp
         and new.timestamp <= new.meta_timestamp
     )
 

@@ -55,4 +55,5 @@ def row_of(version: Version) -> ObjectRow:
         version.content_type,
         version.type_timestamp or version.timestamp,
         version.meta_timestamp or version.timestamp,
+        version.delete_at,
     )

@@ -30,7 +30,7 @@ class Database(Generic[R]):
         self.kind = kind
         self.used = 0
         """Grows with each use, for the choice of what to close."""
-        self._writer = open_writer(path)
+        self._writer = open_writer(path, kind)
         try:
             self.state = load_state(self._writer, kind.kind, hash_)
         except BaseException:

@@ -107,7 +107,7 @@ class TableDevice:
         return self._open.get(place)
 
     async def opened(self, place: Place, name: str) -> Database[Any] | None:
-        """The database, None when there is none. Raises NodeError."""
+        """The database, None when there is none; a `name` of "" fits any. Raises NodeError."""
         database = self._open.get(place)
         if database is None:
             try:
@@ -116,7 +116,7 @@ class TableDevice:
                 if error.code is not Code.NOT_FOUND:
                     raise
             database = self._open.get(place)  # after the wait: it may have been made meanwhile
-        if database is not None and database.state.settings.name not in (name, ""):
+        if database is not None and name and database.state.settings.name not in (name, ""):
             raise NodeError(Code.CORRUPT, "the database in this place is of another name")
         return database
 

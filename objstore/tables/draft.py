@@ -13,16 +13,15 @@ import msgspec
 from objstore.formats.messages import IndexTarget, Kind, Setting, Settings, Stats
 from objstore.model.listing import Listed
 from objstore.model.rows import ContainerRow
-from objstore.tables.rowkind import RowKind, Tally
+from objstore.tables.digest import Digests, digests_of, from_bytes, to_bytes
+from objstore.tables.rowkind import RowKind, Tally, added
+from objstore.tables.schema import ForeignContents
 
 ROWS_PER_STATEMENT_MAX = 64
+MARKS_MAX = 64
 
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
-
-
-class ForeignContents(Exception):
-    """A sound SQLite file holds what this program cannot have written."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -35,6 +34,15 @@ class State(msgspec.Struct, frozen=True):
     """Where a container reports its row."""
     reported: ContainerRow | None
     """The row the parent last acknowledged."""
+    id: bytes
+    """Of this very database: each replica has its own."""
+    seq: int
+    """The number of the last change of a row."""
+    digests: Digests
+    reclaimed: int
+    """Deletions older than this timestamp were forgotten here."""
+    marks: dict[bytes, int]
+    """Other database's id -> its `seq` up to which all its changes were received; the least recently used first."""
 
 
 def stats_of(kind: Kind, tally: Tally) -> Stats:
@@ -47,8 +55,8 @@ def load_state(connection: sqlite3.Connection, kind: Kind, hash_: bytes) -> Stat
     """Read what a database says of itself. Raises sqlite3.Error, ForeignContents."""
     try:
         found = connection.execute(
-            "SELECT kind, hash, name, put_timestamp, delete_timestamp, policy, created_timestamp, base_timestamp, parent, reported"
-            " FROM info"
+            "SELECT kind, hash, name, put_timestamp, delete_timestamp, policy, created_timestamp, base_timestamp, parent, reported,"
+            " id, seq, digest, live, reclaimed FROM info"
         ).fetchone()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
@@ -56,7 +64,7 @@ def load_state(connection: sqlite3.Connection, kind: Kind, hash_: bytes) -> Stat
         raise ForeignContents(str(error)) from error  # no such table, no such column
     if found is None or found[:2] != (kind, hash_):
         raise ForeignContents("the database of another place")
-    _, _, name, put, deleted, policy, created, base, parent, reported = found
+    _, _, name, put, deleted, policy, created, base, parent, reported, id_, seq, digest, live, reclaimed = found
     values = {
         key: Setting(value, timestamp)
         for key, value, timestamp in connection.execute("SELECT key, value, timestamp FROM setting ORDER BY key")
@@ -68,7 +76,9 @@ def load_state(connection: sqlite3.Connection, kind: Kind, hash_: bytes) -> Stat
     except msgspec.MsgspecError as error:
         raise ForeignContents(f"parent or report: {error}") from error
     settings = Settings(name, put, deleted, policy, created, values, base)
-    return State(settings, tally, stats_of(kind, tally), parent_target, reported_row)
+    digests = Digests(from_bytes(digest), from_bytes(live))
+    marks = dict(connection.execute("SELECT id, seq FROM mark ORDER BY used"))
+    return State(settings, tally, stats_of(kind, tally), parent_target, reported_row, id_, seq, digests, reclaimed, marks)
 
 
 class Draft(Generic[R]):
@@ -78,15 +88,37 @@ class Draft(Generic[R]):
         self.settings = state.settings
         self.parent = state.parent
         self.reported = state.reported
+        self.marks = state.marks
         self._connection = connection
         self._kind = kind
         self._before = state
         self._pending: dict[str, R] = {}
         self._tally: Tally = state.tally
+        self._seq = state.seq
+        self._digests = state.digests
 
     def give_name(self, name: str) -> None:
         """A database just made belongs to the first name that uses it."""
         self.settings = msgspec.structs.replace(self.settings, name=name)
+
+    @property
+    def id(self) -> bytes:
+        """The database's own."""
+        return self._before.id
+
+    @property
+    def reclaimed(self) -> int:
+        """Deletions older than this timestamp were forgotten here."""
+        return self._before.reclaimed
+
+    def set_mark(self, id_: bytes, seq: int) -> None:
+        """All changes of the other database up to `seq` are in here. Of MARKS_MAX databases the least recently used is
+        forgotten: what it sends then comes from the beginning, which is harmless.
+        """
+        marks = {known: at for known, at in self.marks.items() if known != id_}
+        if len(marks) >= MARKS_MAX:
+            del marks[next(iter(marks))]
+        self.marks = {**marks, id_: seq}
 
     def merge_rows(self, rows: Iterable[R]) -> None:
         """Take rows in. They are written together with those of other operations of this transaction."""
@@ -112,8 +144,25 @@ class Draft(Generic[R]):
                 "INSERT OR REPLACE INTO stat (policy, containers, objects, bytes) VALUES (?, ?, ?, ?)",
                 [(policy, *entry) for policy, entry in self._tally.items() if before.tally.get(policy) != entry],
             )
+        if self._seq != before.seq:
+            self._connection.execute(
+                "UPDATE info SET seq = ?, digest = ?, live = ?",
+                (self._seq, to_bytes(self._digests.rows), to_bytes(self._digests.live)),
+            )
+        if self.marks is not before.marks:
+            self._write_marks()
         stats = before.stats if self._tally is before.tally else stats_of(self._kind.kind, self._tally)
-        return State(self.settings, self._tally, stats, self.parent, self.reported)
+        return msgspec.structs.replace(
+            before,
+            settings=self.settings,
+            tally=self._tally,
+            stats=stats,
+            parent=self.parent,
+            reported=self.reported,
+            seq=self._seq,
+            digests=self._digests,
+            marks=self.marks,
+        )
 
     # --- rows --------------------------------------------------------------------------------------------------
 
@@ -127,17 +176,17 @@ class Draft(Generic[R]):
         for name, row in pending.items():
             old = known.get(name)
             if old is None:
-                changed.append(kind.normal(row))
+                if not (row.deleted and kind.gone.died(row) < self.reclaimed):  # else forgotten once, and for good
+                    changed.append(kind.normal(row))
             elif row != old and (new := kind.merge(old, row)) != old:
                 changed.append(new)
                 replaced.append(old)
         self._pending = {}
         if changed:
             self._insert(changed)
-            tally = dict(self._tally)
-            _add(tally, kind.weigh([row for row in changed if not row.deleted]), 1)
-            _add(tally, kind.weigh([row for row in replaced if not row.deleted]), -1)
-            self._tally = tally
+            tally = added(self._tally, kind.weigh([row for row in changed if not row.deleted]))
+            self._tally = added(tally, kind.weigh([row for row in replaced if not row.deleted]), -1)
+            self._digests += digests_of(changed) - digests_of(replaced)
 
     def _select(self, names: list[str]) -> Iterator[tuple[str | int, ...]]:
         columns = ", ".join(self._kind.column_names)
@@ -146,14 +195,24 @@ class Draft(Generic[R]):
             yield from self._connection.execute(f"SELECT {columns} FROM row WHERE name IN ({places})", part).fetchall()  # noqa: S608
 
     def _insert(self, rows: list[R]) -> None:
-        columns, pack = self._kind.column_names, self._kind.pack
+        columns, pack = (*self._kind.column_names, "seq"), self._kind.pack
         places = "(" + ",".join("?" * len(columns)) + ")"
         for part in powers_of_two(rows):
             values = ",".join([places] * len(part))
+            first = self._seq + 1
             self._connection.execute(
                 f"INSERT OR REPLACE INTO row ({', '.join(columns)}) VALUES {values}",  # noqa: S608
-                [value for row in part for value in pack(row)],
+                [value for seq, row in enumerate(part, first) for value in (*pack(row), seq)],
             )
+            self._seq += len(part)
+
+    def _write_marks(self) -> None:
+        connection, before = self._connection, self._before.marks
+        connection.executemany("DELETE FROM mark WHERE id = ?", [(id_,) for id_ in before if id_ not in self.marks])
+        connection.executemany(
+            "INSERT OR REPLACE INTO mark (id, seq, used) VALUES (?, ?, ?)",
+            [(id_, seq, used) for used, (id_, seq) in enumerate(self.marks.items())],
+        )
 
     # --- settings ----------------------------------------------------------------------------------------------
 
@@ -179,12 +238,6 @@ class Draft(Generic[R]):
             "INSERT OR REPLACE INTO setting (key, value, timestamp) VALUES (?, ?, ?)",
             [(key, *setting) for key, setting in now.items() if before.get(key) != setting],
         )
-
-
-def _add(tally: Tally, weight: Tally, sign: int) -> None:
-    for policy, (containers, objects, size) in weight.items():
-        known = tally.get(policy, (0, 0, 0))
-        tally[policy] = (known[0] + sign * containers, known[1] + sign * objects, known[2] + sign * size)
 
 
 def powers_of_two(items: Sequence[T]) -> Iterator[list[T]]:

@@ -3,8 +3,7 @@
 import sqlite3
 
 from objstore.model.errors import Code, NodeError
-from objstore.tables.draft import ForeignContents
-from objstore.tables.schema import WrongSchema
+from objstore.tables.schema import ForeignContents, WrongSchema
 
 _PRIMARY_CODE = 0xFF  # the low byte; the rest of an extended code is detail
 _CODES = {

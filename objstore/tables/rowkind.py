@@ -16,16 +16,38 @@ Tally = dict[int, tuple[int, int, int]]
 """Storage policy -> containers, objects, bytes of live rows."""
 
 
+def added(tally: Tally, weight: Tally, sign: int = 1) -> Tally:
+    """The figures with so much more, or with sign -1 less."""
+    total = dict(tally)
+    for policy, (containers, objects, size) in weight.items():
+        known = total.get(policy, (0, 0, 0))
+        total[policy] = (known[0] + sign * containers, known[1] + sign * objects, known[2] + sign * size)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Gone(Generic[R]):
+    """Which rows are deleted, and when they died, in SQL and in Python: below a horizon they may be forgotten."""
+
+    column: str
+    where: str
+    died: Callable[[R], int]
+
+
 @dataclass(frozen=True, slots=True)
 class RowKind(Generic[R]):
     """One kind of table. `columns` are SQL column definitions, the primary key `name` first; `pack` and `unpack` go between a
-    row and its values in that order. `merge` is commutative, associative and idempotent; `normal` is `merge(row, row)`, done
-    faster. `weigh` sums up what live rows add to the figures of their table.
+    row and its values in that order. `indexes` are statements for indexes of this kind alone. `merge` is commutative,
+    associative and idempotent; `normal` is `merge(row, row)`, done faster. `weigh` sums up what live rows add to the figures
+    of their table.
     """
 
     kind: Kind
     directory: str
+    row: type[R]
     columns: tuple[str, ...]
+    indexes: tuple[str, ...]
+    gone: Gone[R]
     pack: Callable[[R], tuple[SqlValue, ...]]
     unpack: Callable[[Iterable[tuple[SqlValue, ...]]], list[R]]
     merge: Callable[[R, R], R]

@@ -1,17 +1,20 @@
 """Walks over all databases of one kind on a device without opening them for writing, so that a scan evicts nothing."""
 
 import sqlite3
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from objstore.model.errors import Code, NodeError
 from objstore.tables.device import Place, TableDevice
 from objstore.tables.draft import State, load_state
 from objstore.tables.faults import FAULTS, node_error
 from objstore.tables.rowkind import RowKind
-from objstore.tables.schema import open_reader
+from objstore.tables.schema import OldSchema, open_reader
 
 ENDING = ".db"
+
+T = TypeVar("T")
 
 
 async def places(device: TableDevice, kind: RowKind[Any]) -> AsyncIterator[Place]:
@@ -30,26 +33,39 @@ async def state_of(device: TableDevice, place: Place) -> State | None:
     database = device.peek(place)
     if database is not None:
         return database.state
-    path = device.path_of(place)
+    return await read_at(device, place, lambda connection: load_state(connection, place.kind.kind, place.hash))
 
-    def load() -> State | None:
-        try:
-            device.disk.fs.open(place.path).close()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise NodeError(Code.DEVICE_FAILED, f"opening a database: {error.strerror or error}") from error
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = open_reader(path)
-            return load_state(connection, place.kind.kind, place.hash)
-        except FAULTS as fault:
-            raise node_error(fault, "scanning a database") from fault
-        finally:
-            if connection is not None:
-                connection.close()
 
-    return await device.disk.run(load)
+async def read_at(device: TableDevice, place: Place, fn: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Run `fn` on a reading connection in a disk thread; None when there is no database. Raises NodeError."""
+    database = device.peek(place)
+    if database is not None:
+        return await device.read(place, database, fn)
+    try:
+        return await device.disk.run(partial(_read, device, place, fn))
+    except OldSchema:
+        database = await device.opened(place, "")
+        return None if database is None else await device.read(place, database, fn)
+
+
+def _read(device: TableDevice, place: Place, fn: Callable[[sqlite3.Connection], T]) -> T | None:
+    try:
+        device.disk.fs.open(place.path).close()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NodeError(Code.DEVICE_FAILED, f"opening a database: {error.strerror or error}") from error
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = open_reader(device.path_of(place))
+        return fn(connection)
+    except OldSchema:
+        raise
+    except FAULTS as fault:
+        raise node_error(fault, "scanning a database") from fault
+    finally:
+        if connection is not None:
+            connection.close()
 
 
 async def _names(device: TableDevice, directory: str) -> list[str]:

@@ -8,6 +8,8 @@ import sqlite3
 from typing import TypeVar
 
 from objstore.model.listing import Listed
+from objstore.tables.migrations import MIGRATIONS, Migrations
+from objstore.tables.recount import count, write_count
 from objstore.tables.rowkind import RowKind
 
 APPLICATION_ID = 0x6F626A73  # "objs": tells `file` and us that the database is ours
@@ -18,12 +20,11 @@ READER_CACHE_KIB = 256
 CHECKPOINT_PAGES = 1000
 WAL_KEPT_BYTES_MAX = PAGE_BYTES * CHECKPOINT_PAGES
 STATEMENTS_CACHED = 64
+LATER_VERSION_MAX = 1000
+"""A version beyond it is no later release's but damage."""
 
 R = TypeVar("R", bound=Listed)
-Migrations = tuple[tuple[str, ...], ...]
 
-MIGRATIONS: Migrations = ()
-"""MIGRATIONS[n] holds the statements that lead from version n + 1 to n + 2; the last leads to `empty_database`'s."""
 VERSION = 1 + len(MIGRATIONS)
 
 _SHARED = """
@@ -39,7 +40,11 @@ CREATE TABLE info (
     created_timestamp INTEGER NOT NULL DEFAULT 0,
     base_timestamp INTEGER NOT NULL DEFAULT 0,
     parent TEXT NOT NULL DEFAULT 'null',
-    reported TEXT NOT NULL DEFAULT 'null'
+    reported TEXT NOT NULL DEFAULT 'null',
+    seq INTEGER NOT NULL DEFAULT 0,
+    digest BLOB NOT NULL DEFAULT x'00000000000000000000000000000000',
+    live BLOB NOT NULL DEFAULT x'00000000000000000000000000000000',
+    reclaimed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL, timestamp INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE stat (
@@ -48,11 +53,25 @@ CREATE TABLE stat (
     objects INTEGER NOT NULL,
     bytes INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE mark (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+"""
+"""`info.seq` counts changes of rows: each row carries the number of its last one, so that "changed since" is a range of an
+index. `digest` and `live` are sums over all rows and over the live ones (see `digest.py`), `reclaimed` is the timestamp below
+which tombstones were forgotten. `mark` says how far another database's changes were received: its id, its `seq`, and an order of
+use.
 """
 
 
 class WrongSchema(Exception):
     """The file is a database, but not one this program can work with; one plain line says why."""
+
+
+class ForeignContents(Exception):
+    """A sound SQLite file holds what this program cannot have written."""
+
+
+class OldSchema(WrongSchema):
+    """Of an earlier release: it can be used once a writer has opened it."""
 
 
 def empty_database(kind: RowKind[R], hash_: bytes) -> bytes:
@@ -63,7 +82,8 @@ def empty_database(kind: RowKind[R], hash_: bytes) -> bytes:
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.executescript(_SHARED)
-        connection.execute(f"CREATE TABLE row ({', '.join(kind.columns)}) WITHOUT ROWID, STRICT")
+        for statement in row_statements(kind):
+            connection.execute(statement)
         connection.execute("INSERT INTO info (one, id, kind, hash) VALUES (1, randomblob(16), ?, ?)", (kind.kind, hash_))
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={VERSION}")
@@ -75,8 +95,21 @@ def empty_database(kind: RowKind[R], hash_: bytes) -> bytes:
     return bytes(image)
 
 
-def open_writer(path: str) -> sqlite3.Connection:
-    """The connection that writes; one per database. Raises sqlite3.Error, WrongSchema."""
+def row_statements(kind: RowKind[R]) -> tuple[str, ...]:
+    """What makes the table of rows and its indexes."""
+    return (
+        f"CREATE TABLE row ({', '.join(kind.columns)}, seq INTEGER NOT NULL) WITHOUT ROWID, STRICT",
+        "CREATE INDEX row_seq ON row (seq)",
+        f"CREATE INDEX row_gone ON row ({kind.gone.column}) WHERE {kind.gone.where}",
+        *kind.indexes,
+    )
+
+
+def open_writer(path: str, kind: RowKind[R]) -> sqlite3.Connection:
+    """The connection that writes; one per database. A database of an earlier release becomes one of this.
+
+    Raises sqlite3.Error, WrongSchema, ForeignContents.
+    """
     connection = _connect(path, WRITER_CACHE_KIB)
     try:
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
@@ -85,7 +118,7 @@ def open_writer(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={WAL_KEPT_BYTES_MAX}")
-        migrate(connection)
+        migrate(connection, kind)
     except BaseException:
         connection.close()
         raise
@@ -93,28 +126,46 @@ def open_writer(path: str) -> sqlite3.Connection:
 
 
 def open_reader(path: str) -> sqlite3.Connection:
-    """A connection that only reads. Raises sqlite3.Error."""
+    """A connection that only reads. Raises sqlite3.Error, WrongSchema, OldSchema, ForeignContents."""
     connection = _connect(path, READER_CACHE_KIB)
-    connection.execute("PRAGMA query_only=ON")
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        if check_version(connection, VERSION) < VERSION:
+            raise OldSchema("a database of an earlier release")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def migrate(connection: sqlite3.Connection, migrations: Migrations = MIGRATIONS) -> None:
-    """Bring an older schema up to date in one transaction. Raises WrongSchema for a stranger's or a later one."""
+def check_version(connection: sqlite3.Connection, newest: int) -> int:
+    """The version of the database's schema. Raises WrongSchema for a later release's, ForeignContents for a stranger's (an
+    empty file is one), sqlite3.Error.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != APPLICATION_ID:
-        raise WrongSchema(f"application id {application:#x}")
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID or not 1 <= version <= LATER_VERSION_MAX:
+        raise ForeignContents(f"application id {application:#x}, schema version {version}")
+    if version > newest:
+        raise WrongSchema(f"schema version {version}, this program knows {newest}")
+    return version
+
+
+def migrate(connection: sqlite3.Connection, kind: RowKind[R], migrations: Migrations = MIGRATIONS) -> None:
+    """Bring an older schema up to date in one transaction. Raises WrongSchema, ForeignContents, sqlite3.Error.
+
+    Digests follow the form of a row, so they are made anew.
+    """
     newest = 1 + len(migrations)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = check_version(connection, newest)
     if version == newest:
         return
-    if not 1 <= version < newest:
-        raise WrongSchema(f"schema version {version}, this program knows {newest}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statements in migrations[version - 1 :]:
-            for statement in statements:
+            for statement in statements[kind.kind]:
                 connection.execute(statement)
+        write_count(connection, count(connection, kind))
         connection.execute(f"PRAGMA user_version={newest}")
         connection.execute("COMMIT")
     except BaseException:

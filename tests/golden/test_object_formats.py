@@ -3,6 +3,8 @@
 A new format gets new bytes here; these stay for ever.
 """
 
+from msgspec.structs import replace
+
 from objstore.formats.filenames import FileKind, FileName, file_name, parse_file_name
 from objstore.formats.messages import IndexTarget, Target
 from objstore.formats.objectmeta import checksum_table, decode, decode_version, encode
@@ -50,6 +52,12 @@ PENDING = bytes.fromhex(
     "1af4afe1f64a3fc20bd9203565623633626262653031656565643039336362323262623866356163646333aa696d6167652f6a706567cf28"
     "1af4afe1f64a3fcf281af4afe1f68a3f"
 )
+PENDING_THAT_EXPIRES = bytes.fromhex(
+    "4f535031a9000000ba9b4fc306000000000000009593a264314d01c410000102030405060708090a0b0c0d0e0f95a831302e302e302e31cd"
+    "1839a2643263c4100f0e0d0c0b0a09080706050403020100b12f415554485f746573742f70686f746f7399aac3a420622f312e6a7067cf28"
+    "1af4afe1f64a3fc20bd9203565623633626262653031656565643039336362323262623866356163646333aa696d6167652f6a706567cf28"
+    "1af4afe1f64a3fcf281af4afe1f68a3fce6b49d200"
+)
 QUARANTINE = (
     b'{"path":"objects/77/x.data","reason":"checksum mismatch in chunk 3","name":"/AUTH_test/photos/\xc3\xa4 b/1.jpg",'
     b'"time_s":1763849577.5,"version":1}\n'
@@ -81,7 +89,12 @@ UPDATE = PendingUpdate(
 
 
 def test_pending_record() -> None:
-    assert frame(5, UPDATE) == PENDING
+    expiring = replace(UPDATE, row=replace(UPDATE.row, delete_at=1_800_000_000))
+    assert frame(6, expiring) == PENDING_THAT_EXPIRES
+    assert scan(PENDING_THAT_EXPIRES).records == {6: expiring}
+
+
+def test_pending_record_from_before_rows_told_of_expiry() -> None:
     assert scan(PENDING).records == {5: UPDATE}
 
 

@@ -23,6 +23,7 @@ def object_rows(draw: st.DrawFn) -> ObjectRow:
         draw(st.sampled_from(["a/b", "c/d"])),
         draw(stamps),
         draw(stamps),
+        draw(st.integers(0, 2)),
     )
 
 
@@ -66,6 +67,17 @@ def test_a_post_changes_type_and_modification_time_but_not_data() -> None:
     assert merge_object_rows(put, post) == post
     newer = ObjectRow("o", 6, False, 11, "other", "e/f", 6, 6)
     assert merge_object_rows(post, newer) == ObjectRow("o", 6, False, 11, "other", "c/d", 7, 7)
+
+
+def test_the_time_to_expire_follows_the_newest_metadata() -> None:
+    put = ObjectRow("o", 5, False, 10, "etag", "a/b", 5, 5, delete_at=100)
+    post = ObjectRow("o", 5, False, 10, "etag", "a/b", 5, 7)
+    assert merge_object_rows(put, post).delete_at == 0
+    later = ObjectRow("o", 6, False, 11, "other", "e/f", 6, 6, delete_at=200)
+    assert merge_object_rows(post, later).delete_at == 0
+    assert merge_object_rows(put, later).delete_at == 200
+    assert merge_object_rows(later, ObjectRow("o", 8, True, type_timestamp=8, meta_timestamp=8)).delete_at == 0
+    assert merge_object_rows(put, ObjectRow("o", 5, False, 10, "etag", "a/b", 5, 5, delete_at=99)).delete_at == 100
 
 
 def test_a_container_deleted_after_its_creation_is_gone_until_created_again() -> None:

@@ -26,6 +26,7 @@ def test_a_content_type_counts_when_given_after_the_data(when: int, expected: st
 def test_rows() -> None:
     assert row_of(DATA) == ObjectRow("o/p", 10, False, 3, "e", "t/t", 10, 10)
     assert row_of(normal(DATA)) == row_of(DATA)
+    assert row_of(merge_meta(DATA, Version("/a/c/o/p", 20, headers={"x-delete-at": "1800000000"}))).delete_at == 1_800_000_000
     assert row_of(Version("/a/c/o", 10, deleted=True)) == ObjectRow("o", 10, True, meta_timestamp=10)
 
 

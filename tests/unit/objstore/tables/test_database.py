@@ -17,7 +17,9 @@ from objstore.formats.messages import Stats
 from objstore.model.errors import Code, NodeError
 from objstore.model.rows import ContainerRow, ObjectRow, merge_container_rows, merge_object_rows
 from objstore.tables.database import Database
+from objstore.tables.digest import digests_of
 from objstore.tables.operations import MarkReported, Merge
+from objstore.tables.recount import count
 from objstore.tables.rowkind import RowKind
 from objstore.tables.schema import empty_database
 from tests.unit.objstore.tables.rig import HASH, NAME, gone, merge, put, rows_of, write
@@ -33,6 +35,7 @@ object_rows = st.builds(
     st.sampled_from(["", "t/u"]),
     stamps,
     stamps,
+    st.integers(0, 2),
 )
 container_rows = st.builds(
     ContainerRow, st.sampled_from("abc"), stamps, stamps, st.integers(0, 5), st.integers(0, 5), st.integers(0, 2), stamps
@@ -69,10 +72,14 @@ def test_rows_and_figures_are_the_fold_of_all_rows(rows: list[ObjectRow], at: li
         assert rows_of(database) == sorted(expected.values(), key=lambda row: row.name)
         assert database.state.stats == Stats(0, len(live), sum(row.size for row in live))
         state = database.state
+        assert state.digests == database.read(lambda c: count(c, OBJECT_ROWS)).digests == digests_of(list(expected.values()))
+        numbers = database.read(lambda c: c.execute("SELECT seq FROM row ORDER BY seq").fetchall())
+        assert len(set(numbers)) == len(expected)
+        assert max(numbers, default=(0,))[0] == state.seq
         database.close()
         again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS, HASH)
         if rows:
-            assert (again.state.settings, again.state.stats) == (state.settings, state.stats)
+            assert again.state == state
         again.close()
 
 
@@ -94,6 +101,31 @@ def test_an_accounts_sums_are_those_of_its_live_containers(rows: list[ContainerR
     for policy in {row.policy for row in live}:
         mine = [row for row in live if row.policy == policy]
         assert stats.policies[policy] == (len(mine), sum(r.object_count for r in mine), sum(r.bytes_used for r in mine))
+
+
+def test_a_row_that_tells_nothing_new_gets_no_number(tmp_path: Path) -> None:
+    database = new(str(tmp_path))
+    database.transact([merge(put("a", 1), put("b", 3))])
+    assert database.state.seq == 2
+    database.transact([merge(put("a", 1), put("b", 2)), merge(put("b", 3))])
+    assert database.state.seq == 2
+    database.transact([merge(put("a", 2))])
+    assert database.read(lambda c: c.execute("SELECT name, seq FROM row ORDER BY name").fetchall()) == [("a", 3), ("b", 2)]
+    database.close()
+
+
+def test_the_digest_of_what_lives_does_not_see_tombstones(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = new(str(tmp_path)), new(str(tmp_path / "other"))
+    one.transact([merge(put("a", 1), put("b", 1))])
+    one.transact([merge(gone("b", 2))])
+    other.transact([merge(put("a", 1))])
+    assert one.state.digests.live == other.state.digests.live
+    assert one.state.digests.rows != other.state.digests.rows
+    other.transact([merge(gone("b", 2))])
+    assert one.state.digests == other.state.digests
+    one.close()
+    other.close()
 
 
 def test_a_group_of_any_size_is_written(tmp_path: Path) -> None:

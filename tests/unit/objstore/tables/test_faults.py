@@ -5,9 +5,8 @@ import sqlite3
 import pytest
 
 from objstore.model.errors import Code
-from objstore.tables.draft import ForeignContents
 from objstore.tables.faults import DatabaseFault, is_failed_sync, is_of_one_operation, node_error
-from objstore.tables.schema import WrongSchema
+from objstore.tables.schema import ForeignContents, WrongSchema
 
 
 def fault(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError) -> sqlite3.Error:
