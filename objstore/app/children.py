@@ -163,6 +163,15 @@ class Plan:
             return
         self._to_replace = sorted(self.children, key=lambda child: child.spec.kind == "storage")
 
+    def replace(self, child: Child) -> None:
+        """Replace one process that says that a new one would serve better."""
+        if self.stopping or child.successor is not None or child.state is State.STOPPING:
+            return
+        if self.reloading:
+            self._reload_again = True
+        else:
+            self._to_replace = [child]
+
     def stop(self) -> None:
         """End everything: first those that answer clients, then those that hold data. Called again: do not wait any longer."""
         if self.stopping:

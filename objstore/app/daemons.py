@@ -42,17 +42,16 @@ class NodeService:
 
     def __init__(
         self,
-        name: str,
-        version: str,
-        pid: int,
-        started_s: float,
-        rings: dict[str, str],
+        about: tuple[str, str, int, float],
+        rings: Callable[[], dict[str, str]],
         devices: Sequence[DeviceView],
         counts: Callable[[str], tuple[int, int]],
         loops: Iterable[WorkerLoop],
     ) -> None:
-        """`counts(device)`: pending updates, quarantined files. `rings`: names and digests."""
-        self._about = (name, version, pid, started_s)
+        """`about`: the process's name, version, pid and start (wall clock). `rings()`: names and digests of those in use.
+        `counts(device)`: pending updates, quarantined files.
+        """
+        self._about = about
         self._rings = rings
         self._devices = devices
         self._counts = counts
@@ -66,7 +65,7 @@ class NodeService:
         """As NodeStatus says."""
         name, version, pid, started_s = self._about
         devices = [await self._report(one) for one in self._devices]
-        return NodeReport(name, version, pid, started_s, devices, self._rings, [state_of(loop) for loop in self.loops.values()])
+        return NodeReport(name, version, pid, started_s, devices, self._rings(), [state_of(loop) for loop in self.loops.values()])
 
     async def run_daemon(self, request: RunDaemon, _context: CallContext) -> DaemonReport:
         """As RunDaemon says. Refused: bad_request for a job that this node does not have."""

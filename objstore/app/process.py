@@ -6,6 +6,7 @@ It ends on SIGTERM, and when the supervisor's end of the control socket closes. 
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -25,7 +27,7 @@ from objstore.app.failure import Failure
 from objstore.app.logging import start_logging
 
 if TYPE_CHECKING:
-    from objstore.app.wiring import Graph
+    from objstore.app.graph import Graph
 
 END_MARGIN_S = 3.0
 TAKEOVER_TIMEOUT_S = 60.0
@@ -86,13 +88,20 @@ async def _serve(config: Config, options: argparse.Namespace, control: socket.so
 
 
 async def _start(config: Config, options: argparse.Namespace, control: socket.socket) -> "Graph":
-    from objstore.app import wiring
-
     listeners = [socket.socket(fileno=int(fd)) for fd in options.listen_fds.split(",") if fd]
-    if options.kind == "public":
-        return await wiring.start_public(config, options.name, options.slot, listeners[0])
+    if options.kind == "public":  # neither kind loads what only the other one needs
+        from objstore.app.publicwiring import start_public
+
+        return await start_public(config, options.name, options.slot, listeners[0])
+    from objstore.app.storagewiring import Supervision, start_storage
+
+    def say(word: bytes) -> None:
+        with contextlib.suppress(OSError):  # a supervisor that is gone ends this process anyway
+            control.sendall(word)
+
     wait_s = TAKEOVER_TIMEOUT_S if options.takeover else 0.0
-    return await wiring.start_storage(config, options.name, listeners, lambda: control.sendall(b"prepared\n"), wait_s)
+    supervision = Supervision(partial(say, b"prepared\n"), partial(say, b"replace\n"), wait_s)
+    return await start_storage(config, options.name, listeners, supervision)
 
 
 def _end_with_supervisor(control: socket.socket, end_within_s: float) -> None:

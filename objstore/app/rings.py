@@ -44,13 +44,18 @@ def ring_name(policy: int) -> str:
     return f"object-{policy}" if policy else "object"
 
 
+def ring_names(config: Config) -> list[str]:
+    """Of all rings that the cluster has."""
+    return ["account", "container", *(ring_name(policy.index) for policy in config.policies)]
+
+
 def ring_path(config: Config, name: str) -> str:
     return os.path.join(config.cluster.rings_dir, f"{name}.ring.gz")
 
 
 def load_rings(config: Config) -> Rings:
     """Raises ConfigError with one line per ring that is missing or damaged."""
-    names = ["account", "container", *(ring_name(policy.index) for policy in config.policies)]
+    names = ring_names(config)
     loaded: dict[str, Ring] = {}
     digests: dict[str, str] = {}
     problems = []

@@ -41,6 +41,12 @@ class OpenedDevice:
         self.refused = reason
         log.error("device refused", extra={"device": self.name, "reason": reason})
 
+    def give_up(self, reason: str) -> None:
+        """Stop using a device that served."""
+        self.refuse(reason)
+        if self.disk is not None:
+            self.disk.lose(reason)
+
     def state(self) -> str:
         """ "ok", or why it is refused."""
         return self.refused or (self.disk.failed if self.disk is not None else None) or "ok"

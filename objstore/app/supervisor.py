@@ -123,6 +123,8 @@ class Supervisor:
             word, _, running.said = running.said.partition(b"\n")
             if word == b"prepared":
                 self.plan.prepared(running.child)
+            elif word == b"replace":
+                self.plan.replace(running.child)
             elif word == b"ready":
                 self.plan.ready(running.child, time.monotonic())
                 self.announce("ready", running.child)

@@ -84,6 +84,8 @@ class ObjectServer:
         self.updates = Updates(caller, clock)
         self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s)
         self._pusher = Pusher(caller)
+        if replication is not None:
+            current_index = current_index or replication.placement.index_now
         self._updater = ObjectUpdater(self._devices.values(), self.updates, clock, current_index=current_index)
         self._unusable: dict[str, NodeError] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -254,6 +256,8 @@ class ObjectServer:
         device = self._devices.get(name)
         if device is None:
             raise NodeError(Code.DEVICE_FAILED, f"no device {name!r} here")
+        if device.disk.gone:
+            raise NodeError(Code.DEVICE_FAILED, device.disk.failed or "")
         if name in self._unusable:
             raise NodeError(Code.DEVICE_FAILED, self._unusable[name].text)
         return device

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+from zlib import crc32
 
 from objstore.formats.messages import Address, IndexTarget, Kind, Target
 from objstore.model.errors import Unavailable
@@ -103,6 +104,16 @@ class Placement:
         """The place of "/account" or "/account/container"."""
         account, slash, container = name[1:].partition("/")
         return self.container(account, container) if slash else self.account(account)
+
+    def index_now(self, container: str, index: IndexTarget) -> IndexTarget:
+        """Where a row that was written for `index` belongs by the rings of today: there, as long as it holds the container; else
+        to one of those that do, always the same.
+        """
+        account, _, name = container[1:].partition("/")
+        targets = self._container(account, name)[3]
+        if index in targets:
+            return index
+        return targets[crc32(f"{index.ip} {index.port} {index.device}".encode()) % len(targets)]
 
     def primaries(self, kind: Kind | int, partition: int) -> tuple[Replica, ...]:
         """Who holds a partition of accounts, of containers, or of a storage policy's objects. Raises Unavailable without a ring,

@@ -82,6 +82,8 @@ class Committer:
                     self._fs.discard(outcome.file)
 
     def _write_contents(self, group: list[Outcome]) -> None:
+        if not self._fs.present():
+            raise SyncFailed(FileNotFoundError(errno.ENOENT, "it is not there any more"), "device")
         try:
             left = room(self._fs, self._knobs)
         except OSError as error:

@@ -54,6 +54,7 @@ class RealDisk:
     ) -> None:
         self.name = name
         self.figures = DiskFigures()
+        self.gone = False
         self._fs = fs
         self._knobs = knobs or Knobs()
         self._crash = crash or NoCrashPoints()
@@ -128,6 +129,11 @@ class RealDisk:
         if self._failed is None:
             self._failed = reason
             logger.critical("device failed", extra={"device": self.name, "reason": reason})
+
+    def lose(self, reason: str) -> None:
+        """From now on the device must not be used at all."""
+        self.gone = True
+        self.fail(reason)
 
     async def close(self) -> None:
         """As Disk.close. Returns when the committer has ended."""

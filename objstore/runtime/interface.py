@@ -160,6 +160,12 @@ class Disk(Protocol):
         raises NodeError busy when too many wait. Cancelled: `fn` still runs to its end, its result is dropped.
         """
 
+    @property
+    def gone(self) -> bool:
+        """The device must not be used at all, not even for reading: it is not there any more, or what it holds is not to be
+        believed. `failed` says why.
+        """
+
     def fail(self, reason: str) -> None:
         """Refuse all writes from now on: somebody saw a failed sync. The first reason stays. From any thread."""
 

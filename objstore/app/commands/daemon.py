@@ -60,6 +60,6 @@ async def _one_pass(config: Config, group: Group, name: str) -> dict[str, int]:
 
 async def _here(config: Config, group: Group, name: str) -> dict[str, int]:
     """The node is down: open its devices in this process, without its listeners. Raises NodeError for an unknown daemon."""
-    from objstore.app.wiring import storage_pass
+    from objstore.app.storagewiring import storage_pass
 
     return await storage_pass(config, f"{config.node.name}-{name}", list(group.ports), name)

@@ -5,6 +5,7 @@ Encoded as msgpack arrays: a later version appends fields with defaults, and an 
 
 from objstore.formats.messages.addressing import Address, IndexTarget, Message, Target
 from objstore.formats.messages.nodes import (
+    ClusterAge,
     DaemonReport,
     DaemonState,
     DeviceReport,
@@ -16,6 +17,7 @@ from objstore.formats.messages.nodes import (
     Refused,
     RestoreQuarantine,
     RunDaemon,
+    TellAge,
 )
 from objstore.formats.messages.objects import (
     CommitPut,
@@ -68,6 +70,7 @@ REGISTRY: dict[str, type[Message]] = {
         ObjectPage, ContainerPage, MergeObjectRows, MergeContainerRows, NodeStatus, NodeReport, RunDaemon, DaemonReport,
         ListQuarantine, QuarantineList, RestoreQuarantine, Refused,
         DigestPartitions, PartitionDigests, ListPartition, PartitionList, ClaimPartition,
+        TellAge, ClusterAge,
     )
 }  # fmt: skip
 
@@ -75,6 +78,7 @@ __all__ = [
     "REGISTRY",
     "Address",
     "ClaimPartition",
+    "ClusterAge",
     "CommitPut",
     "ContainerPage",
     "DaemonReport",
@@ -123,5 +127,6 @@ __all__ = [
     "TableInfo",
     "TableWritten",
     "Target",
+    "TellAge",
     "WriteTable",
 ]

@@ -43,6 +43,19 @@ class NodeReport(Message, frozen=True):
     daemons: list[DaemonState] = []
 
 
+class TellAge(Message, frozen=True):
+    """How long the cluster has been up, as the caller counts it. Reply: ClusterAge."""
+
+    age_s: float
+
+
+class ClusterAge(Message, frozen=True):
+    """The same as the answering process counts it, and its wall clock (seconds since the epoch)."""
+
+    age_s: float
+    now_s: float
+
+
 class RunDaemon(Message, frozen=True):
     """One pass of a daemon in the process that owns the devices. Reply: DaemonReport."""
 

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from objstore.app.config import Config, Node
-from objstore.app.wiring import INTERVAL_S, Graph, _interval_s
+from objstore.app.graph import Graph
+from objstore.app.storagewiring import INTERVAL_S, interval_s
 
 
 async def test_parts_stop_in_the_reverse_order_of_their_start() -> None:
@@ -80,6 +81,6 @@ class Job:
 
 def test_daemons_have_their_intervals() -> None:
     config = Config(node=Node())
-    assert _interval_s(config, Job("object-updater")) == config.daemons.object_updater_interval_s
-    assert _interval_s(config, Job("container-updater")) == config.daemons.container_updater_interval_s
-    assert _interval_s(config, Job("object-polisher")) == INTERVAL_S
+    assert interval_s(config, Job("object-updater")) == config.daemons.object_updater_interval_s
+    assert interval_s(config, Job("container-updater")) == config.daemons.container_updater_interval_s
+    assert interval_s(config, Job("object-polisher")) == INTERVAL_S

@@ -1,0 +1,179 @@
+"""Whether devices may be used: none that was away for longer than deletions are remembered (G9), none that is not there any more.
+
+Each device carries a stamp of the cluster's age (see `runtime.uptime`), renewed every minute. At the start, and then every minute,
+other nodes are told our age and tell theirs; a device whose stamp lies too far behind would bring deleted objects back: it is
+refused.
+"""
+
+import asyncio
+import logging
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+
+from objstore.app.storage import OpenedDevice
+from objstore.formats.devicestamp import Stamp, decode_stamp, encode_stamp
+from objstore.formats.messages import Address, ClusterAge, Message, TellAge
+from objstore.model.errors import NodeError
+from objstore.rpc.interface import CallContext, Caller, Dispatcher, PeerUnavailable
+from objstore.runtime.interface import Clock, FileSystem, Rng
+from objstore.runtime.uptime import Uptime
+
+STAMP = "stamp.json"
+ASK_TIMEOUT_S = 1.5
+PEERS_ASKED_MAX = 8
+KEEP_INTERVAL_S = 60.0
+MEET_INTERVAL_S = 1.0
+MEET_ATTEMPTS_MAX = 20
+SKEW_MAX_S = 60.0
+log = logging.getLogger("objstore.device")
+
+
+class Lifetime:
+    """Of all devices of a process. `ask` as early as possible, `begin` before the devices serve, `keep` while they do."""
+
+    def __init__(
+        self,
+        own: Iterable[Address],
+        peers: Callable[[], Iterable[Address]],
+        caller: Caller,
+        clock: Clock,
+        rng: Rng,
+        reclaim_age_s: float,
+    ) -> None:
+        """`own`: this process's addresses; `peers()`: every storage process of the rings."""
+        self.uptime = Uptime(clock, reclaim_age_s)
+        self.met = asyncio.Event()
+        """Another node has told the cluster's age, or there is none that does: now replicas may be compared."""
+        self._devices: Sequence[OpenedDevice] = ()
+        self._own = set(own)
+        self._peers = peers
+        self._caller = caller
+        self._clock = clock
+        self._rng = rng
+        self._interval_s = min(KEEP_INTERVAL_S, reclaim_age_s / 20)
+        self._stamps: dict[str, float] = {}
+        """Age at which each device was last in use before this process."""
+        self._skew_s = 0.0
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        dispatcher.on(TellAge, self._tell)
+
+    async def begin(self, devices: Sequence[OpenedDevice]) -> None:
+        """Read the stamps; refuse what was away for too long."""
+        self._devices = devices
+        stamps = {}
+        for device in devices:
+            if device.device is not None:
+                stamp = await asyncio.to_thread(_read, device)
+                if stamp is not None:
+                    stamps[device.name] = stamp
+        if stamps:
+            newest = max(stamps.values(), key=lambda stamp: stamp.age_s)
+            self.uptime.restore(newest.age_s, newest.samples)
+        self._stamps = {name: stamp.age_s for name, stamp in stamps.items()}
+        self._refuse()
+        await self._note()
+
+    async def keep(self) -> None:
+        """Until cancelled. At first until somebody answers: nodes that start together do not hear each other at once."""
+        for _ in range(MEET_ATTEMPTS_MAX):
+            if self.met.is_set():
+                break
+            await self._clock.sleep(MEET_INTERVAL_S)
+            await self.ask()
+            self._refuse()
+        self.met.set()
+        while True:
+            await self._clock.sleep(self._interval_s)
+            await self.ask()
+            self._refuse()
+            await self._note()
+
+    def clock_trusted(self) -> bool:
+        """Whether this node's clock agrees with that of most others: jobs that remove what is over must not run on a wrong one."""
+        return abs(self._skew_s) <= SKEW_MAX_S
+
+    # --- other nodes -------------------------------------------------------------------------------------------
+
+    async def _tell(self, request: Message, _context: CallContext) -> Message:
+        assert isinstance(request, TellAge)
+        self.uptime.learn(request.age_s)
+        return ClusterAge(self.uptime.age_s, self._clock.now())
+
+    async def ask(self) -> None:
+        """Exchange ages with some other nodes; takes ASK_TIMEOUT_S at most."""
+        peers = sorted(set(self._peers()) - self._own)
+        while len(peers) > PEERS_ASKED_MAX:
+            peers.pop(int(self._rng.random() * len(peers)))
+        answers = await asyncio.gather(*(self._ask_one(peer) for peer in peers))
+        skews = [skew for skew in answers if skew is not None]
+        was_trusted = self.clock_trusted()
+        self._skew_s = statistics.median(skews) if skews else 0.0
+        if skews or not peers:
+            self.met.set()
+        if not self.clock_trusted() and was_trusted:
+            log.error("clock differs from the other nodes'", extra={"ahead_s": round(self._skew_s, 1)})
+
+    async def _ask_one(self, peer: Address) -> float | None:
+        """How far our clock is ahead of the peer's; None when it did not answer."""
+        try:
+            answer = await self._caller.call(peer, TellAge(self.uptime.age_s), timeout_s=ASK_TIMEOUT_S)
+        except (PeerUnavailable, NodeError):
+            return None
+        assert isinstance(answer, ClusterAge)
+        self.uptime.learn(answer.age_s)
+        return self._clock.now() - answer.now_s
+
+    # --- our devices -------------------------------------------------------------------------------------------
+
+    def _refuse(self) -> None:
+        for device in self._devices:
+            age_s = self._stamps.get(device.name)
+            if age_s is None or device.disk is None or device.refused or not self.uptime.missed(age_s):
+                continue
+            days = (self.uptime.age_s - age_s) / 86_400
+            device.give_up(
+                f"{device.path}: was away for {days:.1f} days of the cluster's time, longer than deletions are remembered: empty "
+                "it, run `objstore device init` and send the node SIGHUP; the replicators fill it again"
+            )
+
+    async def _note(self) -> None:
+        self.uptime.note()
+        stamp = Stamp(self.uptime.age_s, self.uptime.samples)
+        for device in self._devices:
+            if device.device is None or device.state() != "ok":
+                continue
+            try:
+                await asyncio.to_thread(_write, device.device.fs, stamp)
+            except OSError as error:
+                log.warning("stamp not written", extra={"device": device.name, "error": error.strerror})
+            else:
+                if device.name in self._stamps:
+                    self._stamps[device.name] = stamp.age_s
+
+
+def _read(device: OpenedDevice) -> Stamp | None:
+    """None for a device that has none yet. An unreadable one counts as none: it must not keep a good device from serving."""
+    assert device.device is not None
+    try:
+        file = device.device.fs.open(STAMP)
+        try:
+            return decode_stamp(file.pread(file.size(), 0))
+        finally:
+            file.close()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("stamp unreadable", extra={"device": device.name, "error": str(error)})
+        return None
+
+
+def _write(fs: FileSystem, stamp: Stamp) -> None:
+    file = fs.create_temp()
+    try:
+        file.write(encode_stamp(stamp))
+        file.sync()
+        fs.publish(file, STAMP)
+        fs.sync_directory("")
+    finally:
+        fs.discard(file)
