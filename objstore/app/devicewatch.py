@@ -29,11 +29,15 @@ class DeviceWatch:
         """Until cancelled."""
         while True:
             await self._clock.sleep(INTERVAL_S)
-            for device in self._devices:
-                if device.disk is not None and not device.disk.gone:
-                    await self._look(device)
-                elif await asyncio.to_thread(self._usable, device):
-                    self._came_back(device)
+            await self.look()
+
+    async def look(self) -> None:
+        """Once at every device."""
+        for device in self._devices:
+            if device.disk is not None and not device.disk.gone:
+                await self._look(device)
+            elif await asyncio.to_thread(self._usable, device):
+                self._came_back(device)
 
     async def _look(self, device: OpenedDevice) -> None:
         assert device.device is not None

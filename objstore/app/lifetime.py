@@ -53,7 +53,8 @@ class Lifetime:
         self._interval_s = min(KEEP_INTERVAL_S, reclaim_age_s / 20)
         self._stamps: dict[str, float] = {}
         """Age at which each device was last in use before this process."""
-        self._skew_s = 0.0
+        self._skews: list[float] = []
+        """How far our clock is ahead of those of the nodes asked last."""
 
     def register(self, dispatcher: Dispatcher) -> None:
         dispatcher.on(TellAge, self._tell)
@@ -90,8 +91,9 @@ class Lifetime:
             await self._note()
 
     def clock_trusted(self) -> bool:
-        """Whether this node's clock agrees with that of most others: jobs that remove what is over must not run on a wrong one."""
-        return abs(self._skew_s) <= SKEW_MAX_S
+        """Whether most nodes, this one included, have its time: jobs that remove what is over must not run on a wrong clock."""
+        agreeing = 1 + sum(abs(skew) <= SKEW_MAX_S for skew in self._skews)
+        return 2 * agreeing > 1 + len(self._skews)
 
     # --- other nodes -------------------------------------------------------------------------------------------
 
@@ -106,13 +108,13 @@ class Lifetime:
         while len(peers) > PEERS_ASKED_MAX:
             peers.pop(int(self._rng.random() * len(peers)))
         answers = await asyncio.gather(*(self._ask_one(peer) for peer in peers))
-        skews = [skew for skew in answers if skew is not None]
         was_trusted = self.clock_trusted()
-        self._skew_s = statistics.median(skews) if skews else 0.0
-        if skews or not peers:
+        self._skews = [skew for skew in answers if skew is not None]
+        if self._skews or not peers:
             self.met.set()
         if not self.clock_trusted() and was_trusted:
-            log.error("clock differs from the other nodes'", extra={"ahead_s": round(self._skew_s, 1)})
+            ahead_s = statistics.median(self._skews)
+            log.error("clock differs from the other nodes'", extra={"ahead_s": round(ahead_s, 1)})
 
     async def _ask_one(self, peer: Address) -> float | None:
         """How far our clock is ahead of the peer's; None when it did not answer."""

@@ -201,3 +201,23 @@ def test_stop_during_a_reload_ends_both_generations() -> None:
     for child in ending:
         plan.ended(child, 1.2)
     assert plan.finished
+
+
+def test_one_child_asks_to_be_replaced() -> None:
+    plan = started(PROXIES + NODES)
+    plan.replace(of(plan, "node1"))
+    started_now = plan.due(STABLE_AFTER_S).start
+    assert names(started_now) == ["node1"]
+    successor = started_now[0]
+    plan.replace(of_generation(plan, "node1", 0))
+    plan.prepared(successor)
+    assert names(plan.due(STABLE_AFTER_S).terminate) == ["node1"]
+    plan.ended(of_generation(plan, "node1", 0), STABLE_AFTER_S)
+    plan.ready(successor, STABLE_AFTER_S)
+    assert plan.due(STABLE_AFTER_S + SETTLE_S).start == [], "asked twice, replaced once"
+    assert sorted(names(plan.children)) == ["node0", "node1", "proxy0", "proxy1"]
+
+
+def of_generation(plan: Plan, name: str, generation: int) -> Child:
+    (child,) = [child for child in plan.children if child.spec.name == name and child.generation == generation]
+    return child

@@ -107,3 +107,15 @@ def test_daemons_find_the_holders_of_a_partition() -> None:
         placement.primaries("account", 1 << 16)
     with pytest.raises(Unavailable):
         placement.primaries(4, 0)
+
+
+def test_rows_find_their_container_after_a_ring_change() -> None:
+    held = rings()
+    placement = Placement(held)
+    index = placement.object(NAME, 0).index
+    assert [placement.index_now("/a/c", one) for one in index] == list(index)
+    held.container = ring(3, 3)
+    moved = [placement.index_now("/a/c", one) for one in index]
+    now = placement.object(NAME, 0).index
+    assert set(moved) <= set(now) and moved == [placement.index_now("/a/c", one) for one in index]
+    assert all(one == then for one, then in zip(moved, index, strict=True) if then in now)

@@ -1,0 +1,120 @@
+"""The cluster's age: downtime does not count, and a wrong clock forgets nothing."""
+
+from objstore.model.timestamps import from_seconds
+from objstore.runtime.uptime import Uptime
+
+DAY = 86_400.0
+RECLAIM = 7 * DAY
+START = 1_700_000_000.0
+
+
+class Time:
+    """Wall clock and monotonic clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall = START
+        self.steady = 5.0
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.steady
+
+    async def sleep(self, delay_s: float) -> None:
+        raise NotImplementedError
+
+    def up(self, uptime: Uptime, seconds: float, steps: int = 50) -> None:
+        """Time goes by while the process runs."""
+        for _ in range(steps):
+            self.wall += seconds / steps
+            self.steady += seconds / steps
+            uptime.note()
+
+
+def restarted(time: Time, before: Uptime) -> Uptime:
+    time.steady = 1.0
+    uptime = Uptime(time, RECLAIM)
+    uptime.restore(before.age_s, before.samples)
+    uptime.note()
+    return uptime
+
+
+def test_deletions_are_forgotten_after_the_reclaim_age_and_not_before() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    uptime.note()
+    time.up(uptime, 6.9 * DAY)
+    assert uptime.horizon() == 0
+    time.up(uptime, 3.1 * DAY)
+    ago = time.wall - RECLAIM
+    assert from_seconds(ago - DAY / 2) < uptime.horizon() <= from_seconds(ago)
+
+
+def test_time_that_the_cluster_was_down_does_not_count() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    uptime.note()
+    time.up(uptime, 3 * DAY)
+    deleted = from_seconds(time.wall)
+    age = uptime.age_s
+    time.wall += 14 * DAY
+    uptime = restarted(time, before=uptime_of(time, age, uptime))
+    time.up(uptime, 6 * DAY)
+    assert uptime.horizon() < deleted
+    time.up(uptime, 1.2 * DAY)
+    assert uptime.horizon() > deleted
+
+
+def uptime_of(time: Time, age_s: float, kept: Uptime) -> Uptime:
+    """As its stamp was written: the age does not go on while the process is down."""
+    frozen = Uptime(time, RECLAIM)
+    frozen.restore(age_s, kept.samples)
+    return frozen
+
+
+def test_a_clock_that_is_ahead_for_a_while_forgets_nothing() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    uptime.note()
+    time.up(uptime, 2 * DAY)
+    time.wall += 365 * DAY
+    time.up(uptime, DAY / 2)
+    assert uptime.horizon() == 0
+    time.wall -= 365 * DAY
+    deleted = from_seconds(time.wall)
+    time.up(uptime, 6.9 * DAY)
+    assert uptime.horizon() < deleted
+    time.up(uptime, DAY)
+    assert deleted < uptime.horizon() < from_seconds(time.wall - RECLAIM)
+
+
+def test_the_greatest_age_is_learned_and_a_lesser_one_teaches_nothing() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    uptime.note()
+    uptime.learn(100 * DAY)
+    assert uptime.age_s == 100 * DAY
+    uptime.learn(50 * DAY)
+    assert uptime.age_s == 100 * DAY
+    uptime.note()
+    assert uptime.horizon() == 0, "that the cluster is old does not mean that this device knows what was deleted when"
+
+
+def test_long_absence_is_noticed_and_common_downtime_is_not() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    uptime.restore(10 * DAY, [])
+    uptime.learn(16 * DAY)
+    assert not uptime.missed(10 * DAY)
+    uptime.learn(17 * DAY)
+    assert uptime.missed(10 * DAY)
+
+
+def test_samples_are_bounded() -> None:
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    for _ in range(40):
+        time.up(uptime, DAY, steps=200)
+    assert len(uptime.samples) <= 601
+    assert uptime.horizon() > from_seconds(time.wall - RECLAIM - DAY)
