@@ -120,7 +120,7 @@ async def test_an_unreadable_stamp_is_no_reason_to_refuse(tmp_path: Path) -> Non
 
 async def test_a_clock_unlike_the_others_is_not_trusted(tmp_path: Path) -> None:
     parts = await cluster(tmp_path, None, None, None)
-    assert all([part.lifetime.clock_trusted() for part in parts])
+    assert all(part.lifetime.clock_trusted() for part in parts)
     parts[2].clock.ahead_s = 3600
     for part in parts:
         await part.lifetime.ask()
@@ -128,4 +128,4 @@ async def test_a_clock_unlike_the_others_is_not_trusted(tmp_path: Path) -> None:
     parts[2].clock.ahead_s = 0
     for part in parts:
         await part.lifetime.ask()
-    assert all([part.lifetime.clock_trusted() for part in parts])
+    assert all(part.lifetime.clock_trusted() for part in parts)
