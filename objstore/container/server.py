@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from objstore.container.comparing import Compare
 from objstore.container.store import OBJECT_ROWS
 from objstore.container.updater import ContainerUpdater
-from objstore.formats.messages import MergeObjectRows, Message, ObjectPage, Ready
+from objstore.formats.messages import CompareRows, MergeObjectRows, Message, ObjectPage, Ready, RowsCompared
 from objstore.model.rows import ObjectRow
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
@@ -28,9 +29,10 @@ class ContainerServer:
         )
 
     def register(self, dispatcher: Dispatcher) -> None:
-        """Answer WriteTable, StatTable, ListTable of containers, and MergeObjectRows."""
+        """Answer WriteTable, StatTable, ListTable of containers, MergeObjectRows and CompareRows."""
         self.service.register(dispatcher)
         dispatcher.on(MergeObjectRows, self._merge)
+        dispatcher.on(CompareRows, self._compare)
 
     async def start(self) -> None:
         """Nothing runs beside the calls and `workers`."""
@@ -47,3 +49,8 @@ class ContainerServer:
         merge: Merge[ObjectRow] = Merge(request.name, request.rows, request.settings, request.parent)
         await self.service.merge(request.target, request.hash, merge, settings=request.settings is not None)
         return Ready()
+
+    async def _compare(self, request: Message, _context: CallContext) -> RowsCompared:
+        assert isinstance(request, CompareRows)
+        compare = Compare(request.name, request.rows, request.parent)
+        return await self.service.merge(request.target, request.hash, compare, settings=False)

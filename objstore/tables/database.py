@@ -24,8 +24,11 @@ Outcome = Any
 class Database(Generic[R]):
     """`transact` and `close` belong to the device's writer thread, `read` to any thread, `state` may be looked at anywhere."""
 
-    def __init__(self, path: str, kind: RowKind[R], hash_: bytes) -> None:
-        """Blocking. Raises sqlite3.Error, WrongSchema, ForeignContents."""
+    def __init__(self, path: str, kind: RowKind[R], hash_: bytes, opening: "threading.Lock | None" = None) -> None:
+        """Blocking. `opening` is held whenever a reading connection is opened, and by the caller of this.
+
+        Raises sqlite3.Error, WrongSchema, ForeignContents.
+        """
         self.path = path
         self.kind = kind
         self.used = 0
@@ -39,6 +42,7 @@ class Database(Generic[R]):
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
         self._closed = False
+        self._opening = opening or threading.Lock()
 
     def transact(self, operations: Sequence[Operation[R, object]]) -> list[Outcome]:
         """Run all in one transaction, durable when it returns. Raises sqlite3.Error; then none of them happened.
@@ -92,7 +96,8 @@ class Database(Generic[R]):
         with self._readers_lock:
             if self._readers:
                 return self._readers.pop()
-        return open_reader(self.path)
+        with self._opening:
+            return open_reader(self.path)
 
     def _give_reader_back(self, connection: sqlite3.Connection) -> None:
         with self._readers_lock:

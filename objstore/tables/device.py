@@ -7,9 +7,12 @@ write to it begins an empty one, to be filled by its peers.
 
 import logging
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from itertools import count
+from threading import Lock
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
@@ -36,6 +39,8 @@ CRASH_POINTS = (
 
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+TMP = "tmp"  # emptied by the file system when the device is opened
 
 
 class TableDisk(Disk, Protocol):
@@ -61,6 +66,17 @@ class Place(NamedTuple):
         return f"{self.kind.directory}/{self.partition}/{self.hash.hex()}.db"
 
 
+class Action(ABC, Generic[T_co]):
+    """What is done to a database as a whole, in the writer thread: nothing else happens to it meanwhile."""
+
+    @abstractmethod
+    def act(self, device: "TableDevice", place: Place) -> T_co:
+        """Blocking. Raises NodeError, OSError, sqlite3.Error."""
+
+
+Job = Operation[Any, object] | Action[object]
+
+
 class TableDevice:
     """Used from one event loop, which `start`s it. `root` is the device's directory: SQLite opens files by path."""
 
@@ -80,11 +96,15 @@ class TableDevice:
         self.quarantined = 0
         self.changed: list[Callable[[Place], None]] = []
         """Called on the event loop for each database that a group of operations was run on."""
+        self.crash = crash
+        self.opening = Lock()
+        """Held while a connection is opened by path, and while what is at that path changes: SQLite must not take one database's
+        log for another's."""
         self._root = root
         self._clock = clock
-        self._crash = crash
+        self._temps = count()
         self._open: OpenDatabases[Place] = OpenDatabases(open_max)
-        self.committer: Committer[Place, Operation[Any, object]] = Committer(
+        self.committer: Committer[Place, Job] = Committer(
             name, self._run_group, self._close_all, self._settled, queue_max=queue_max
         )
 
@@ -101,6 +121,14 @@ class TableDevice:
     def path_of(self, place: Place) -> str:
         """The file's path, for SQLite."""
         return f"{self._root}/{place.path}"
+
+    def temp(self) -> str:
+        """A path in the device's directory for temporary files that is not in use."""
+        return f"{TMP}/table-{next(self._temps)}.db"
+
+    def path_of_temp(self, temp: str) -> str:
+        """The same, for SQLite."""
+        return f"{self._root}/{temp}"
 
     def peek(self, place: Place) -> Database[Any] | None:
         """The database if it is open."""
@@ -122,9 +150,16 @@ class TableDevice:
 
     async def apply(self, place: Place, operation: Operation[Any, T]) -> T:
         """Run one operation; what it changed is durable when this returns. Raises NodeError."""
+        return await self._submit(place, operation)
+
+    async def act(self, place: Place, action: Action[T]) -> T:
+        """Do something to the database as a whole. Raises NodeError."""
+        return await self._submit(place, action)
+
+    async def _submit(self, place: Place, job: Operation[Any, T] | Action[T]) -> T:
         if self.disk.failed is not None:
             raise NodeError(Code.DEVICE_FAILED, self.disk.failed)
-        result: T = await self.committer.submit(place, operation)
+        result: T = await self.committer.submit(place, job)
         return result
 
     async def read(self, place: Place, database: Database[R], fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -141,11 +176,15 @@ class TableDevice:
         except _ReadFailed as failed:
             error = node_error(failed.fault, "reading a database")
             if error.code is Code.CORRUPT:
-                try:
-                    await self.committer.submit(place, _Condemn(database, error.text))
-                except NodeError as outcome:  # whatever it is, the caller hears of the corruption itself
-                    logger.debug("condemned", extra={"device": self.name, "path": place.path, "outcome": str(outcome)})
+                await self.condemn(place, database.state.id, error.text)
             raise error from failed.fault
+
+    async def condemn(self, place: Place, id_: bytes, reason: str) -> None:
+        """Somebody found the database of this id corrupt: it is quarantined, unless another has taken its place since."""
+        try:
+            await self.committer.submit(place, _Condemn(id_, reason))
+        except NodeError as outcome:  # whatever it is, who found the corruption says so
+            logger.debug("condemned", extra={"device": self.name, "path": place.path, "outcome": str(outcome)})
 
     def _settled(self, place: Place) -> None:
         for listener in self.changed:
@@ -153,32 +192,41 @@ class TableDevice:
 
     # --- in the writer thread ----------------------------------------------------------------------------------
 
-    def _run_group(self, place: Place, operations: Sequence[Operation[Any, object]]) -> list[Outcome]:
-        if self.disk.failed is not None and not all(isinstance(operation, Open) for operation in operations):
+    def _run_group(self, place: Place, jobs: Sequence[Job]) -> list[Outcome]:
+        if len(jobs) > 1 and any(isinstance(job, Action) for job in jobs):
+            return self._one_by_one(place, jobs)
+        if self.disk.failed is not None and not all(isinstance(job, Open) for job in jobs):
             # They came before the failure was known; a sync that succeeds now says nothing about what was lost.
-            if len(operations) > 1:
-                return [self._run_group(place, [operation])[0] for operation in operations]
+            if len(jobs) > 1:
+                return self._one_by_one(place, jobs)
             return [NodeError(Code.DEVICE_FAILED, self.disk.failed)]
         try:
-            database = self._require(place, any(operation.creates for operation in operations))
-            if database is None:
-                return [NodeError(Code.NOT_FOUND, "no such account or container here")] * len(operations)
-            for operation in operations:
-                if isinstance(operation, _Condemn) and operation.database is database:
-                    self._quarantine(place, operation.reason)
-                    return [NodeError(Code.CORRUPT, operation.reason)] * len(operations)
-            outcomes = database.transact(operations)
+            if isinstance(jobs[0], Action):
+                return [jobs[0].act(self, place)]
+            outcomes = self._transact(place, [job for job in jobs if not isinstance(job, Action)])
+        except NodeError as refusal:
+            return [refusal] * len(jobs)
         except FAULTS as fault:
-            error = self._judge(place, fault)
-            if is_of_one_operation(error) and len(operations) > 1:
-                return [self._run_group(place, [operation])[0] for operation in operations]
-            return [error] * len(operations)
+            judged = self._judge(place, fault)
+            if is_of_one_operation(judged) and len(jobs) > 1:
+                return self._one_by_one(place, jobs)
+            return [judged] * len(jobs)
         except OSError as error:
-            return [os_node_error(error, "opening a database")] * len(operations)
-        self._crash.reach("tables.commit.written")
+            return [os_node_error(error, "opening a database")] * len(jobs)
+        self.crash.reach("tables.commit.written")
         return outcomes
 
-    def _require(self, place: Place, create: bool) -> Database[Any] | None:
+    def _one_by_one(self, place: Place, jobs: Sequence[Job]) -> list[Outcome]:
+        return [self._run_group(place, [job])[0] for job in jobs]
+
+    def _transact(self, place: Place, operations: Sequence[Operation[Any, object]]) -> list[Outcome]:
+        database = self.require(place, create=any(operation.creates for operation in operations))
+        if database is None:
+            raise NodeError(Code.NOT_FOUND, "no such account or container here")
+        return database.transact(operations)
+
+    def require(self, place: Place, *, create: bool) -> Database[Any] | None:
+        """Open it; None when there is none and none is to be made. Raises sqlite3.Error, OSError, and what `Database` raises."""
         database = self._open.get(place)
         if database is not None:
             return database
@@ -186,7 +234,8 @@ class TableDevice:
             if not create:
                 return None
             self._create(place)
-        database = Database(self.path_of(place), place.kind, place.hash)
+        with self.opening:
+            database = Database(self.path_of(place), place.kind, place.hash, self.opening)
         for surplus in self._open.add(place, database):
             self._close(surplus)
         return database
@@ -203,21 +252,25 @@ class TableDevice:
         """An empty database appears whole or not at all."""
         fs = self.disk.fs
         changed = [*fs.make_directory(place.directory), place.directory]
-        for leftover in COMPANIONS:  # of a quarantined one: SQLite would replay it into the new database
-            fs.unlink(place.path + leftover)
+        self.unlink_companions(place)  # a quarantined one's: SQLite would replay them into the new database
         file = fs.create_temp()
         try:
             file.write(schema.empty_database(place.kind, place.hash))
-            self._sync(file.sync)
+            self.sync(file.sync)
             fs.publish(file, place.path)
-            self._crash.reach("tables.create.named")
+            self.crash.reach("tables.create.named")
             for directory in changed:
-                self._sync(partial(fs.sync_directory, directory))
+                self.sync(partial(fs.sync_directory, directory))
         finally:
             fs.discard(file)
-        self._crash.reach("tables.create.synced")
+        self.crash.reach("tables.create.synced")
 
-    def _sync(self, sync: Callable[[], None]) -> None:
+    def unlink_companions(self, place: Place) -> None:
+        """The files that SQLite keeps beside a database. Raises OSError."""
+        for ending in COMPANIONS:
+            self.disk.fs.unlink(place.path + ending)
+
+    def sync(self, sync: Callable[[], None]) -> None:
         """A failed sync ends the device's writing life: what the kernel says after it means nothing."""
         try:
             sync()
@@ -243,10 +296,11 @@ class TableDevice:
         if error.code is Code.CORRUPT:
             self._quarantine(place, error.text)
         elif error.code is not Code.BAD_REQUEST:
-            self._reopen_next_time(place)
+            self.let_go(place)
         return error
 
-    def _reopen_next_time(self, place: Place) -> None:
+    def let_go(self, place: Place) -> None:
+        """Close it, if it is open."""
         database = self._open.remove(place)
         if database is not None:
             self._close(database)
@@ -258,7 +312,7 @@ class TableDevice:
             self._close(database)
         record = QuarantineRecord(place.path, reason, name, self._clock.now())
         try:
-            id_ = set_aside(self.disk.fs, self._crash, record)
+            id_ = set_aside(self.disk.fs, self.crash, record)
         except OSError as error:
             logger.error("quarantine failed", extra={"device": self.name, "path": place.path, "error": str(error)})
             return
@@ -272,15 +326,13 @@ class _ReadFailed(Exception):
         self.fault = fault
 
 
-class _Condemn:
-    """A reader found this very database corrupt."""
+class _Condemn(Action[None]):
+    def __init__(self, id_: bytes, reason: str) -> None:
+        self._id = id_
+        self._reason = reason
 
-    creates = False
-
-    def __init__(self, database: Database[Any], reason: str) -> None:
-        self.database = database
-        self.reason = reason
-        self.name = database.state.settings.name
-
-    def run(self, draft: object) -> None:
-        """It was quarantined already, or replaced: nothing to do."""
+    def act(self, device: TableDevice, place: Place) -> None:
+        database = device.require(place, create=False)
+        if database is not None and database.state.id == self._id:
+            device._quarantine(place, self._reason)
+            raise NodeError(Code.CORRUPT, self._reason)

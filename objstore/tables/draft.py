@@ -89,6 +89,7 @@ class Draft(Generic[R]):
         self.parent = state.parent
         self.reported = state.reported
         self.marks = state.marks
+        self.reclaimed = state.reclaimed
         self._connection = connection
         self._kind = kind
         self._before = state
@@ -106,11 +107,6 @@ class Draft(Generic[R]):
         """The database's own."""
         return self._before.id
 
-    @property
-    def reclaimed(self) -> int:
-        """Deletions older than this timestamp were forgotten here."""
-        return self._before.reclaimed
-
     def set_mark(self, id_: bytes, seq: int) -> None:
         """All changes of the other database up to `seq` are in here. Of MARKS_MAX databases the least recently used is
         forgotten: what it sends then comes from the beginning, which is harmless.
@@ -126,6 +122,31 @@ class Draft(Generic[R]):
         for row in rows:
             known = pending.get(row.name)
             pending[row.name] = row if known is None else merge(known, row)
+
+    def known(self, names: Sequence[str]) -> dict[str, R]:
+        """The rows of these names, deleted ones too, with all that was merged so far."""
+        self._write_rows()
+        return {row.name: row for row in self._kind.unpack(self._select(names))}
+
+    def forget(self, horizon: int, seq: int, rows_max: int) -> int:
+        """Remove rows that died before the timestamp `horizon` and have not changed since `seq`; returns how many. Deletions
+        from before `horizon` are not taken in any more.
+        """
+        self._write_rows()
+        columns, gone = ", ".join(self._kind.column_names), self._kind.gone
+        where = f"{gone.where} AND {gone.column} < ? AND seq <= ? LIMIT ?"
+        found = self._connection.execute(f"SELECT {columns} FROM row WHERE {where}", (horizon, seq, rows_max))  # noqa: S608
+        rows = self._kind.unpack(found.fetchall())
+        self._connection.executemany("DELETE FROM row WHERE name = ?", [(row.name,) for row in rows])
+        self._digests -= digests_of(rows)
+        if rows:
+            self.reclaimed = max(self.reclaimed, horizon)
+        return len(rows)
+
+    def correct(self, tally: Tally, digests: Digests) -> None:
+        """Add what the figures were found to lack. They only ever change by differences, so this holds at any later time too."""
+        self._tally = added(self._tally, tally)
+        self._digests += digests
 
     @property
     def empty(self) -> bool:
@@ -144,10 +165,11 @@ class Draft(Generic[R]):
                 "INSERT OR REPLACE INTO stat (policy, containers, objects, bytes) VALUES (?, ?, ?, ?)",
                 [(policy, *entry) for policy, entry in self._tally.items() if before.tally.get(policy) != entry],
             )
-        if self._seq != before.seq:
+        digests = self._digests
+        if (self._seq, digests, self.reclaimed) != (before.seq, before.digests, before.reclaimed):
             self._connection.execute(
-                "UPDATE info SET seq = ?, digest = ?, live = ?",
-                (self._seq, to_bytes(self._digests.rows), to_bytes(self._digests.live)),
+                "UPDATE info SET seq = ?, digest = ?, live = ?, reclaimed = ?",
+                (self._seq, to_bytes(digests.rows), to_bytes(digests.live), self.reclaimed),
             )
         if self.marks is not before.marks:
             self._write_marks()
@@ -160,7 +182,8 @@ class Draft(Generic[R]):
             parent=self.parent,
             reported=self.reported,
             seq=self._seq,
-            digests=self._digests,
+            digests=digests,
+            reclaimed=self.reclaimed,
             marks=self.marks,
         )
 
@@ -188,7 +211,7 @@ class Draft(Generic[R]):
             self._tally = added(tally, kind.weigh([row for row in replaced if not row.deleted]), -1)
             self._digests += digests_of(changed) - digests_of(replaced)
 
-    def _select(self, names: list[str]) -> Iterator[tuple[str | int, ...]]:
+    def _select(self, names: Sequence[str]) -> Iterator[tuple[str | int, ...]]:
         columns = ", ".join(self._kind.column_names)
         for part in powers_of_two(names):
             places = ",".join("?" * len(part))

@@ -6,12 +6,14 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from objstore.formats.messages import IndexTarget, Setting, Settings, TableWritten, WriteTable
+from objstore.formats.messages import IndexTarget, RowSpan, Setting, Settings, TableWritten, WriteTable
 from objstore.formats.settings import merge_settings
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.model.rows import ContainerRow
+from objstore.tables.digest import Digests
 from objstore.tables.draft import Draft
+from objstore.tables.rowkind import Tally
 
 R = TypeVar("R", bound=Listed)
 T_co = TypeVar("T_co", covariant=True)
@@ -60,6 +62,70 @@ class Merge(Generic[R]):
         if draft.parent is None:
             draft.parent = self.parent
         draft.merge_rows(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Generic[R]):
+    """A Merge of what another replica sent, noted as received. Returns whether the settings changed."""
+
+    name: str
+    span: RowSpan
+    rows: Sequence[R] = ()
+    settings: Settings | None = None
+    parent: IndexTarget | None = None
+    creates: bool = True
+
+    def run(self, draft: Draft[R]) -> bool:
+        span, before = self.span, draft.settings
+        if span.id == draft.id:
+            raise NodeError(Code.BAD_REQUEST, "a database was sent its own rows")
+        Merge(self.name, self.rows, self.settings, self.parent).run(draft)
+        known = draft.marks.get(span.id, 0)
+        mark = span.until if not span.since else max(known, span.until) if known >= span.since else known
+        if mark != known:
+            draft.set_mark(span.id, mark)
+        return draft.settings != before
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Generic[R]):
+    """Remove deleted rows that died before `horizon` (a timestamp), and have not changed since `seq`; returns how many."""
+
+    name: str
+    horizon: int
+    seq: int
+    rows_max: int
+    creates: bool = False
+
+    def run(self, draft: Draft[R]) -> int:
+        return draft.forget(self.horizon, self.seq, self.rows_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Correct(Generic[R]):
+    """Add to the figures and digests what a count of the rows found missing."""
+
+    name: str
+    tally: Tally
+    digests: Digests
+    creates: bool = False
+
+    def run(self, draft: Draft[R]) -> None:
+        draft.correct(self.tally, self.digests)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTo(Generic[R]):
+    """The container reports to another replica of its account from now on, which knows nothing of it yet."""
+
+    name: str
+    parent: IndexTarget
+    creates: bool = False
+
+    def run(self, draft: Draft[R]) -> None:
+        if draft.parent != self.parent:
+            draft.parent = self.parent
+            draft.reported = None
 
 
 @dataclass(frozen=True, slots=True)

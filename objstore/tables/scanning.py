@@ -49,16 +49,16 @@ async def read_at(device: TableDevice, place: Place, fn: Callable[[sqlite3.Conne
 
 
 def _read(device: TableDevice, place: Place, fn: Callable[[sqlite3.Connection], T]) -> T | None:
+    connection: sqlite3.Connection | None = None
     try:
-        device.disk.fs.open(place.path).close()
+        with device.opening:
+            device.disk.fs.open(place.path).close()
+            connection = open_reader(device.path_of(place))
+        return fn(connection)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise NodeError(Code.DEVICE_FAILED, f"opening a database: {error.strerror or error}") from error
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = open_reader(device.path_of(place))
-        return fn(connection)
     except OldSchema:
         raise
     except FAULTS as fault:

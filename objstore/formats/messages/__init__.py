@@ -45,6 +45,7 @@ from objstore.formats.messages.objectsync import (
     PartitionList,
 )
 from objstore.formats.messages.tables import (
+    CompareRows,
     ContainerPage,
     Kind,
     ListTable,
@@ -53,6 +54,8 @@ from objstore.formats.messages.tables import (
     ObjectPage,
     Query,
     RevokeLease,
+    RowCompared,
+    RowsCompared,
     Setting,
     Settings,
     Stats,
@@ -60,6 +63,19 @@ from objstore.formats.messages.tables import (
     TableInfo,
     TableWritten,
     WriteTable,
+)
+from objstore.formats.messages.tablesync import (
+    CommitTable,
+    CompareTables,
+    FetchRows,
+    OpenTable,
+    RowsFetched,
+    RowSpan,
+    RowsTaken,
+    TableQuery,
+    TablesCompared,
+    TableState,
+    TakeRows,
 )
 
 REGISTRY: dict[str, type[Message]] = {
@@ -71,6 +87,8 @@ REGISTRY: dict[str, type[Message]] = {
         ListQuarantine, QuarantineList, RestoreQuarantine, Refused,
         DigestPartitions, PartitionDigests, ListPartition, PartitionList, ClaimPartition,
         TellAge, ClusterAge,
+        CompareRows, RowsCompared, CompareTables, TablesCompared, TakeRows, RowsTaken, FetchRows, RowsFetched, OpenTable,
+        CommitTable,
     )
 }  # fmt: skip
 
@@ -80,6 +98,9 @@ __all__ = [
     "ClaimPartition",
     "ClusterAge",
     "CommitPut",
+    "CommitTable",
+    "CompareRows",
+    "CompareTables",
     "ContainerPage",
     "DaemonReport",
     "DaemonState",
@@ -87,6 +108,7 @@ __all__ = [
     "DeviceReport",
     "DigestPartitions",
     "End",
+    "FetchRows",
     "GetObject",
     "HeldObject",
     "IndexTarget",
@@ -103,6 +125,7 @@ __all__ = [
     "ObjectPage",
     "ObjectReply",
     "OpenPut",
+    "OpenTable",
     "PartitionDigests",
     "PartitionList",
     "PostObject",
@@ -117,6 +140,11 @@ __all__ = [
     "Refused",
     "RestoreQuarantine",
     "RevokeLease",
+    "RowCompared",
+    "RowSpan",
+    "RowsCompared",
+    "RowsFetched",
+    "RowsTaken",
     "RunDaemon",
     "Setting",
     "Settings",
@@ -125,7 +153,11 @@ __all__ = [
     "Stats",
     "Stored",
     "TableInfo",
+    "TableQuery",
+    "TableState",
     "TableWritten",
+    "TablesCompared",
+    "TakeRows",
     "Target",
     "TellAge",
     "WriteTable",

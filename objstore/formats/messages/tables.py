@@ -163,3 +163,31 @@ class MergeContainerRows(Message, frozen=True):
     name: str
     rows: list[ContainerRow]
     settings: Settings | None = None
+
+
+class CompareRows(Message, frozen=True):
+    """Does the container know these rows? Reply: RowsCompared when durable: what it did not know, or knew older, is merged. The
+    database is made where it is missing, as by MergeObjectRows.
+    """
+
+    target: Target
+    hash: bytes
+    name: str
+    rows: list[ObjectRow]
+    parent: IndexTarget | None = None
+
+
+class RowCompared(NamedTuple):
+    """known: listed as it is told, or newer. missing: nothing of this name was known until now. deleted: a deletion at
+    `timestamp` is known, and it is not older.
+    """
+
+    state: Literal["known", "missing", "deleted"]
+    timestamp: int = 0
+
+
+class RowsCompared(Message, frozen=True):
+    """In the order of the request. `exists`: whether the container exists for users, here."""
+
+    exists: bool
+    rows: list[RowCompared]
