@@ -135,11 +135,14 @@ def secret_new(path: str | None) -> int:
 
 @cli.command()
 @click.option("--plain", is_flag=True, help="One line of key=value pairs per device, sizes in bytes: for programs.")
+@click.option("--daemons", is_flag=True, help="The background jobs instead: what each does, and what its last pass found.")
 @cluster_options
-def status(plain: bool, config: str | None, data: str | None) -> int:
+def status(plain: bool, daemons: bool, config: str | None, data: str | None) -> int:
     """Show every node of the rings, its devices and what is pending on them."""
     from objstore.app.commands import status as implementation
 
+    if daemons:
+        return implementation.run_daemons(config, data)
     return implementation.run(config, data, plain)
 
 

@@ -4,15 +4,18 @@ import asyncio
 import os
 import sys
 
-from objstore.app.commands.client import DAEMON_TIMEOUT_S, choose_config, connected
+from objstore.app.commands.client import DAEMON_TIMEOUT_S, Cluster, choose_config, connected
 from objstore.app.config import Config
 from objstore.app.configfile import load_config
 from objstore.app.daemons import DAEMONS, no_such_daemon
 from objstore.app.failure import Failure
 from objstore.app.rings import Group, groups_of, load_rings
-from objstore.formats.messages import Address, DaemonReport, RunDaemon
+from objstore.formats.messages import Address, DaemonReport, NodeReport, NodeStatus, RunDaemon
 from objstore.model.errors import NodeError
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
+
+WATCH_INTERVAL_S = 1.0
+CLEAR_LINE = "\r\x1b[K"
 
 
 def run(name: str, config_path: str | None, data: str | None) -> int:
@@ -49,13 +52,30 @@ def _configs(config_path: str | None, data: str | None) -> list[Config]:
 
 async def _one_pass(config: Config, group: Group, name: str) -> dict[str, int]:
     async with connected(config) as cluster:
+        address = Address(config.node.ip, group.ports[0])
+        watching = asyncio.create_task(_watch(cluster, address, name)) if sys.stderr.isatty() else None
         try:
-            address = Address(config.node.ip, group.ports[0])
             return (await cluster.ask(address, RunDaemon(name), DaemonReport, DAEMON_TIMEOUT_S)).figures
         except PeerTimeout:
             raise
         except PeerUnavailable:
             return await _here(config, group, name)
+        finally:
+            if watching is not None:
+                watching.cancel()
+                print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+
+
+async def _watch(cluster: Cluster, address: Address, name: str) -> None:
+    """Show how far a long pass is."""
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL_S)
+        report = await cluster.try_ask(address, NodeStatus(), NodeReport)
+        if isinstance(report, NodeReport):
+            for state in report.daemons:
+                if state.name == name and state.total:
+                    line = f"{report.node} {name} {state.done} of {state.total}"
+                    print(f"{CLEAR_LINE}{line}", end="", file=sys.stderr, flush=True)
 
 
 async def _here(config: Config, group: Group, name: str) -> dict[str, int]:

@@ -10,6 +10,39 @@ HEADING = ("NODE", "ADDRESS", "UP", "DEVICE", "STATE", "USED", "FREE", "PENDING"
 PLAIN_FIELDS = ("node", "address", "up_s", "device", "state", "bytes_total", "bytes_free", "pending", "quarantined")
 
 
+DAEMON_HEADING = ("NODE", "DAEMON", "STATE", "PASSES", "FAILED", "LAST PASS", "ENDED", "FIGURES OF THE LAST PASS")
+
+
+def run_daemons(config: str | None, data: str | None) -> int:
+    """Print what every background job does. Exit code 1 when a node does not answer, or a job's passes fail."""
+    rows, problems = on_cluster(config, data, collect_daemons)
+    print(table(DAEMON_HEADING, rows))
+    for line in problems:
+        print(f"objstore: {line}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def collect_daemons(cluster: Cluster) -> tuple[list[tuple[str, ...]], list[str]]:
+    """A row per background job of each process, and what is wrong."""
+    rows: list[tuple[str, ...]] = []
+    problems: list[str] = []
+    for address, report in (await cluster.reports()).items():
+        if not isinstance(report, NodeReport):
+            problems.append(f"{address.ip}:{address.port} does not answer: {report}")
+            continue
+        for one in report.daemons:
+            state = "idle"
+            if one.busy:
+                state = f"{one.done} of {one.total}" if one.total else "busy"
+            ended = f"{_duration(max(0, int(time.time() - one.last_end_s)))} ago" if one.last_end_s else "-"
+            figures = " ".join(f"{name}={count}" for name, count in one.figures.items() if count) or "-"
+            last = f"{one.last_pass_s:.1f} s" if one.last_end_s else "-"
+            rows.append((report.node, one.name, state, str(one.passes), str(one.failures), last, ended, figures))
+            if one.failures and one.failures == one.passes:
+                problems.append(f"{report.node}: every pass of the {one.name} failed; see its log")
+    return rows, problems
+
+
 def run(config: str | None, data: str | None, plain: bool) -> int:
     """Print the table. Exit code 1 when a node does not answer, a device is refused, or rings differ."""
     rows, rings, problems = on_cluster(config, data, collect)
