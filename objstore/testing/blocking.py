@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from objstore.app.config import Config
-from objstore.testing.cluster import Cluster, Nodes
+from objstore.testing.cluster import Cluster
 from objstore.testing.damage import Part
 from objstore.testing.holdings import Replica
 from objstore.testing.layout import Settings, Shape
+from objstore.testing.life import Nodes
 from objstore.testing.login import KEY, USER
 from objstore.testing.passes import Passes
 from objstore.testing.processes import START_TIMEOUT_S, State
@@ -36,6 +37,7 @@ class BlockingCluster:
         proxies: int = 1,
         part_power: int = 6,
         daemons: bool = False,
+        network_faults: bool = True,
         seed: int = 1,
         settings: Settings | None = None,
         environment: Mapping[str, str] | None = None,
@@ -52,6 +54,7 @@ class BlockingCluster:
             proxies=proxies,
             part_power=part_power,
             daemons=daemons,
+            network_faults=network_faults,
             seed=seed,
             settings=settings,
             environment=environment,
@@ -180,6 +183,32 @@ class BlockingCluster:
 
     def wait_down(self, node: str, timeout_s: float = 30.0) -> None:
         self._run(self._cluster.wait_down(node, timeout_s))
+
+    # --- the network between nodes, clocks ---------------------------------------------------------------------
+
+    def partition(self, a: Nodes, b: Nodes, *, one_way: bool = False, refuse: bool = False) -> None:
+        self._run(self._cluster.partition(a, b, one_way=one_way, refuse=refuse))
+
+    def delay(self, a: Nodes, b: Nodes, seconds: float, *, one_way: bool = False) -> None:
+        self._run(self._cluster.delay(a, b, seconds, one_way=one_way))
+
+    def bandwidth(self, a: Nodes, b: Nodes, bytes_per_s: float, *, one_way: bool = False) -> None:
+        self._run(self._cluster.bandwidth(a, b, bytes_per_s, one_way=one_way))
+
+    def cut(self, a: Nodes, b: Nodes, after_bytes: int = 0, *, connections: int = 1) -> None:
+        self._run(self._cluster.cut(a, b, after_bytes, connections=connections))
+
+    def flip(self, a: Nodes, b: Nodes, after_bytes: int = 0, *, connections: int = 1) -> None:
+        self._run(self._cluster.flip(a, b, after_bytes, connections=connections))
+
+    def heal(self) -> None:
+        self._run(self._cluster.heal())
+
+    def connections(self, a: str, b: str) -> int:
+        return self._cluster.connections(a, b)
+
+    def skew_clock(self, nodes: Nodes, seconds: float) -> None:
+        self._run(self._cluster.skew_clock(nodes, seconds))
 
     # --- background jobs and replicas --------------------------------------------------------------------------
 

@@ -93,6 +93,11 @@ class Member:
         return os.path.join(self.home, "devices")
 
     @property
+    def clock_file(self) -> str:
+        """The offset of its clock."""
+        return os.path.join(self.home, "clock")
+
+    @property
     def log(self) -> str:
         return os.path.join(self.home, "log")
 

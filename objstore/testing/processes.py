@@ -55,13 +55,11 @@ class Janitor:
 class NodeProcess:
     """One member's process, or its absence. For one event loop."""
 
-    def __init__(self, member: Member, janitor: Janitor, environment: Mapping[str, str]) -> None:
-        """`environment`: for every start."""
+    def __init__(self, member: Member, janitor: Janitor) -> None:
         self.member = member
         self.state: State = "down"
         self.starts = 0
         self._janitor = janitor
-        self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
@@ -104,7 +102,7 @@ class NodeProcess:
                 listeners=[taken],
                 output=log,
                 errors=log,
-                environment={**self._environment, **environment},
+                environment=environment,
             )
             self._process, self._control = spawn(launch)
         self._control.setblocking(False)

@@ -86,7 +86,8 @@ def test_a_corrupt_replica_is_never_served(cluster: BlockingCluster, part: str) 
         assert [one.md5 == MD5 for one in cluster.replicas(f"photos/{name}")] == [True, False, True]
     for _ in range(20):
         assert swift.get_object("photos", name)[1] == BODY
-    assert not os.path.exists(victim.path), "it was read, and is in quarantine"
+    assert os.listdir(os.path.join(cluster.device_path(victim.node, victim.device), "quarantine")), "it was found out"
+    assert {one.md5 for one in cluster.replicas(f"photos/{name}")} == {MD5}
 
 
 def test_what_cannot_be_corrupted_is_refused(cluster: BlockingCluster) -> None:
