@@ -218,7 +218,9 @@ class ObjectServer:
             for _ in range(COMMITS_PER_UPLOAD_MAX):
                 if not isinstance(message, CommitPut):
                     raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__} where a commit was due")
-                committing = self._writer.commit_upload(device, upload, message.version, message.index, message.pushed)
+                committing = self._writer.commit_upload(
+                    device, upload, message.version, message.index, message.pushed, message.defer
+                )
                 try:
                     await exchange.send(await self._change(committing))
                 except NodeError as error:

@@ -48,27 +48,37 @@ class Updates:
         self._lanes: dict[IndexTarget, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._down_until: dict[object, float] = {}
+        """Servers, and databases, that failed: when to try them again. They stay in here until one call succeeds."""
         self.queued = 0
         self.delivered = 0
         self.deferred = 0
 
     def is_down(self, index: IndexTarget) -> bool:
-        """The server failed a moment ago: not worth waiting for."""
+        """The server failed a moment ago: not worth trying."""
+        return self._down_until_when(index) > self._clock.monotonic()
+
+    def _down_until_when(self, index: IndexTarget) -> float:
+        """0 for one that works, as far as anybody knows."""
         if not self._down_until:
-            return False
-        now = self._clock.monotonic()
-        return self._down_until.get(_address(index), 0.0) > now or self._down_until.get(index, 0.0) > now
+            return 0.0
+        return max(self._down_until.get(_address(index), 0.0), self._down_until.get(index, 0.0))
 
     async def deliver(
         self, index: IndexTarget, container: str, row: ObjectRow, settled: Callable[[bool], None], wait_s: float
     ) -> bool:
         """Send one row; True once the container server has it durably. After `wait_s` seconds False, and the row goes on its
         way. `settled` is called once with the outcome, whenever that is known, even when the caller has gone.
+
+        Nobody waits for a server that failed: from time to time a row goes there to see whether it is back.
         """
-        if self.queued >= self._queue_rows_max or self.is_down(index):
+        down_until, now = self._down_until_when(index), self._clock.monotonic()
+        if self.queued >= self._queue_rows_max or down_until > now:
             self.deferred += 1
             settled(False)
             return False
+        if down_until:
+            wait_s = 0.0
+            self._down_until[index] = now + self._down_hold_s
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[bool] = loop.create_future()
         waiting = _Waiting(row, settled, reply)
@@ -81,6 +91,8 @@ class Updates:
             task.add_done_callback(self._tasks.discard)
         else:
             lane.append(waiting)
+        if wait_s <= 0:
+            return False
         timer = loop.call_later(wait_s, self._give_up, index, reply)
         try:
             return await reply
@@ -96,10 +108,11 @@ class Updates:
     async def _run(self, index: IndexTarget, container: str) -> None:
         lane = self._lanes[index]
         batch: list[_Waiting] = []
+        done = True
         try:
             while lane:
                 batch = [lane.popleft() for _ in range(min(len(lane), self._call_rows_max))]
-                done = not self.is_down(index) and await self.call(index, container, [waiting.row for waiting in batch])
+                done = (done or not self.is_down(index)) and await self.call(index, container, [one.row for one in batch])
                 self._settle(batch, done)
                 batch = []
         finally:

@@ -38,6 +38,7 @@ class Subject(NamedTuple):
     place: Place
     name: str
     paired: IndexTarget | None  # the container replica to tell
+    wait_s: float  # for how long the change waits for its row
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class ObjectWriter:
     async def put(self, device: ObjectDevice, request: PutObject) -> Stored:
         """Store a small object. Raises NodeError."""
         version, body = request.version, request.body
-        subject = self._subject(device, request.target, request.hash, version.name, request.index)
+        subject = self._subject(device, request.target, request.hash, version.name, request.index, request.defer)
         self._check_put(version, len(body), request.pushed)
         if request.crc not in (-1, crc32c(body)):
             raise NodeError(Code.CORRUPT, "the body was damaged on its way here")
@@ -76,12 +77,12 @@ class ObjectWriter:
         return await self._put(subject, version, request.pushed, prepare)
 
     async def commit_upload(
-        self, device: ObjectDevice, upload: Upload, version: Version, index: IndexTarget | None, pushed: bool
+        self, device: ObjectDevice, upload: Upload, version: Version, index: IndexTarget | None, pushed: bool, defer: bool = False
     ) -> Stored:
         """Make an upload the object's newest version. Raises NodeError; after newer_exists and too_far_ahead the upload can
         be committed again with another timestamp.
         """
-        subject = self._subject(device, upload.target, upload.hash, upload.name, index)
+        subject = self._subject(device, upload.target, upload.hash, upload.name, index, defer)
         if version.name != upload.name:
             raise NodeError(Code.BAD_REQUEST, "commit of another object than the stream was opened for")
         self._check_put(version, upload.size, pushed)
@@ -95,7 +96,7 @@ class ObjectWriter:
 
     async def delete(self, device: ObjectDevice, request: DeleteObject) -> Stored:
         """Write a tombstone. Raises NodeError."""
-        subject = self._subject(device, request.target, request.hash, request.name, request.index)
+        subject = self._subject(device, request.target, request.hash, request.name, request.index, request.defer)
         self._check_time(request.timestamp, request.pushed)
         tombstone = Version(request.name, request.timestamp, deleted=True)
         async with device.locks.of(subject.place):
@@ -121,7 +122,7 @@ class ObjectWriter:
 
     async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
         """Replace headers and user metadata. Raises NodeError."""
-        subject = self._subject(device, request.target, request.hash, request.name, request.index)
+        subject = self._subject(device, request.target, request.hash, request.name, request.index, request.defer)
         place, timestamp = subject.place, request.timestamp
         self._check_time(timestamp, request.pushed)
         async with device.locks.of(place):
@@ -153,11 +154,14 @@ class ObjectWriter:
 
     # --- steps -------------------------------------------------------------------------------------------------
 
-    def _subject(self, device: ObjectDevice, target: Target, hash_: bytes, name: str, index: IndexTarget | None) -> Subject:
+    def _subject(
+        self, device: ObjectDevice, target: Target, hash_: bytes, name: str, index: IndexTarget | None, defer: bool
+    ) -> Subject:
         if len(hash_) != HASH_BYTES or target.partition < 0 or target.policy < 0 or not valid_name(name):
             raise NodeError(Code.BAD_REQUEST, "not an object's name and place")
         device.require_writable()
-        return Subject(device, target, place_of(target.policy, target.partition, hash_), name, index)
+        place, wait_s = place_of(target.policy, target.partition, hash_), 0.0 if defer else self._container_wait_s
+        return Subject(device, target, place, name, index, wait_s)
 
     def _check_time(self, timestamp: int, pushed: bool) -> None:
         if not 0 < timestamp < 1 << 62:
@@ -245,7 +249,7 @@ class ObjectWriter:
                     log.settle(id_, cleared=done)
 
             container = container_of(subject.name)
-            indexed = await self._updates.deliver(subject.paired, container, row, settled, self._container_wait_s)
+            indexed = await self._updates.deliver(subject.paired, container, row, settled, subject.wait_s)
         self._points.reach(BEFORE_REPLY)
         return Stored(indexed, existed)
 

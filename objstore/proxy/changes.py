@@ -1,6 +1,6 @@
 """Changing and deleting objects."""
 
-from objstore.formats.messages import DeleteObject, IndexTarget, Message, PostObject, Target
+from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, Target
 from objstore.model.conditions import Conditions
 from objstore.model.errors import Code, ContainerNotFound, NodeError, ObjectNotFound
 from objstore.model.metadata import check_headers, check_metadata
@@ -52,7 +52,7 @@ class Changer:
         found = await self._opener.newest(place, NO_BYTES, ctx.txn, open_expired=open_expired)
 
         def at(timestamp: int) -> RequestFor:
-            def request(target: Target, index: IndexTarget | None) -> Message:
+            def request(target: Target, index: IndexTarget | None) -> PostObject:
                 return PostObject(target, place.hash, place.name, timestamp, new.headers, new.user, content_type, index)
 
             return request
@@ -73,7 +73,7 @@ class Changer:
         after = await self._storer.check(place, conditions, ctx.txn)
 
         def at(timestamp: int) -> RequestFor:
-            def request(target: Target, index: IndexTarget | None) -> Message:
+            def request(target: Target, index: IndexTarget | None) -> DeleteObject:
                 return DeleteObject(target, place.hash, place.name, timestamp, index)
 
             return request

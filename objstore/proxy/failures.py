@@ -19,12 +19,15 @@ class _Trouble:
     """How long the last failure made it failing; 0 when it is only slow."""
     trying: bool = False
     """A request was let through and has not ended."""
+    silent_since: float = 0.0
+    """When a client first gave up waiting for it, unless it answered since; 0 when it did."""
 
 
 class FailingPeers:
     """A peer is well, slow (it answers, but nobody should wait for it) or failing (it did not answer at all).
 
-    A failing peer is left alone for a while that doubles with each failure; then a single request may try it.
+    A failing peer is left alone for a while that doubles with each failure; then a single request may try it. A slow one that says
+    nothing for `silence_max_s` counts as failing before its calls have run into their time limit.
     """
 
     def __init__(self, clock: Clock, knobs: ProxyKnobs = DEFAULTS) -> None:
@@ -45,7 +48,17 @@ class FailingPeers:
 
     def slow(self, address: Address) -> None:
         """It kept a client waiting and may still answer."""
-        self._troubles.setdefault(address, _Trouble())
+        trouble = self._troubles.setdefault(address, _Trouble())
+        trouble.silent_since = trouble.silent_since or self._clock.monotonic()
+
+    def late(self, address: Address) -> None:
+        """It answered, but nobody should have waited for it."""
+        self._troubles.setdefault(address, _Trouble()).silent_since = 0.0
+
+    @property
+    def none(self) -> bool:
+        """All peers are well."""
+        return not self._troubles
 
     def well(self, address: Address) -> None:
         """It answered in time."""
@@ -63,9 +76,13 @@ class FailingPeers:
         if not self._troubles:
             return True
         trouble = self._troubles.get(address)
-        if trouble is None or not trouble.pause_s:
+        if trouble is None:
             return True
         now = self._clock.monotonic()
+        if not trouble.pause_s:
+            if not trouble.silent_since or now - trouble.silent_since < self._knobs.silence_max_s:
+                return True
+            self.failed(address)
         if now < trouble.failing_until:
             return False
         trouble.failing_until = now + trouble.pause_s

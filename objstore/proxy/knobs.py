@@ -18,6 +18,8 @@ class ProxyKnobs:
     hedge_s: float = 0.1
     listing_hedge_s: float = 0.4
     """After this long without an answer a read asks another replica too."""
+    silence_max_s: float = 1.0
+    """How long a peer may owe answers before it is left alone like one that failed."""
     failing_min_s: float = 0.5
     failing_max_s: float = 20.0
     """How long a failing peer is left alone, doubling from the one to the other."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from objstore.formats.messages import Address, Message
+from objstore.formats.messages import Address, IndexTarget, Message
 from objstore.model.errors import NodeError
 from objstore.proxy.failures import FailingPeers
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
@@ -60,7 +60,11 @@ class Nodes:
         if self.clock.monotonic() - started < self.knobs.straggler_grace_s:
             self.failures.well(address)
         else:
-            self.failures.slow(address)
+            self.failures.late(address)
+
+    def troubled(self, index: IndexTarget | None) -> bool:
+        """Whether the container replica is on a peer that nobody should wait for."""
+        return index is not None and not self.failures.none and self.failures.troubled(Address(index.ip, index.port))
 
     @property
     def crowded(self) -> bool:

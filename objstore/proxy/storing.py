@@ -8,7 +8,7 @@ from hashlib import md5
 
 from crc32c import crc32c
 
-from objstore.formats.messages import IndexTarget, Message, PutObject, Target
+from objstore.formats.messages import IndexTarget, PutObject, Target
 from objstore.model.conditions import NO_CONDITIONS, Conditions, check_write
 from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ContainerNotFound, TooLarge
 from objstore.model.metadata import check_headers, check_metadata
@@ -134,7 +134,7 @@ class Storer:
         def at(timestamp: int) -> RequestFor:
             version = version_at(timestamp)
 
-            def request(target: Target, index: IndexTarget | None) -> Message:
+            def request(target: Target, index: IndexTarget | None) -> PutObject:
                 return PutObject(target, place.hash, version, body, index, crc=crc)
 
             return request

@@ -252,7 +252,8 @@ class Streams:
             timestamp = self._hlc.next(after)
             version = at(timestamp)
             for lane in lanes:
-                lane.put(CommitPut(version, self._place.index[lane.index]))
+                index = self._place.index[lane.index]
+                lane.put(CommitPut(version, index, defer=self._nodes.troubled(index)))
             tally = await self._outcomes(lanes)
             existed |= tally.existed
             held = len(tally.stored)

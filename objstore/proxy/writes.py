@@ -8,7 +8,9 @@ change at a later one, a bounded number of times (G7).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from objstore.formats.messages import IndexTarget, Message, Stored, Target
+import msgspec
+
+from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, PutObject, Stored, Target
 from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError, StoreError, Unavailable
 from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.placement.places import ObjectPlace, Placement
@@ -16,7 +18,8 @@ from objstore.proxy.nodes import FanOut, Nodes, Outcome
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.clock import HybridClock
 
-RequestFor = Callable[[Target, IndexTarget | None], Message]
+Change = PutObject | PostObject | DeleteObject
+RequestFor = Callable[[Target, IndexTarget | None], Change]
 """Makes the request for one device, telling it which container replica to inform."""
 
 
@@ -111,11 +114,11 @@ class Writer:
 
     async def grace(self, fan: FanOut, tally: Tally) -> None:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
-        waits for a peer that is known to be slow, unless the listing is still behind.
+        waits for a peer that is known to be slow.
         """
         deadline = 0.0
         while fan.outstanding:
-            if fan.hopeless() and tally.listed and not self.nodes.crowded:
+            if fan.hopeless() and not self.nodes.crowded:
                 return
             now = self.nodes.clock.monotonic()
             deadline = deadline or now + self.nodes.knobs.straggler_grace_s
@@ -125,6 +128,25 @@ class Writer:
                     self.nodes.failures.slow(address)
                 return
             tally.take(*ended)
+
+    async def list_by_others(self, place: ObjectPlace, tally: Tally, request_for: RequestFor, txn: str) -> None:
+        """Container replicas whose own object replica missed the change hear of it from one that has it: the same change once more
+        only informs, so that a majority of the rows is durable although two of the six processes involved do not answer.
+        """
+        fan = FanOut(self.nodes, txn)
+        for i in range(len(place.replicas)):
+            if i not in tally.stored and not self.nodes.troubled(place.index[i]):
+                address, target = place.replicas[tally.stored[i % len(tally.stored)]]
+                fan.call(i, address, request_for(target, place.index[i]))
+        deadline = self.nodes.clock.monotonic() + self.nodes.knobs.straggler_grace_s
+        try:
+            while not tally.listed:
+                ended = await fan.next(max(0.0, deadline - self.nodes.clock.monotonic()))
+                if ended is None:
+                    return
+                tally.indexed_count += isinstance(ended[1], Stored) and ended[1].indexed
+        finally:
+            fan.leave()
 
     def spare(self, place: ObjectPlace, index: int, request_for: RequestFor, txn: str) -> None:
         """Leave the copy of primary `index`, which missed the change, with a handoff: in the background, as an extra."""
@@ -177,6 +199,8 @@ class _Attempt:
                 for index in self._skipped:
                     tally.take(index, PeerUnavailable("known to fail"))
                 await self._writer.grace(fan, tally)
+                if not tally.listed:
+                    await self._writer.list_by_others(self._place, tally, self._request_for, self._txn)
                 for index in tally.failed:
                     self._writer.spare(self._place, index, self._request_for, self._txn)
         finally:
@@ -201,7 +225,11 @@ class _Attempt:
 
     def _call(self, index: int) -> None:
         address, target = self._place.replicas[index]
-        self._fan.call(index, address, self._request_for(target, self._place.index[index]))
+        told = self._place.index[index]
+        request = self._request_for(target, told)
+        if self._writer.nodes.troubled(told):
+            request = msgspec.structs.replace(request, defer=True)
+        self._fan.call(index, address, request)
 
     def _late(self, index: int, outcome: Outcome) -> None:
         newer = isinstance(outcome, NodeError) and outcome.code in (Code.NEWER_EXISTS, Code.NOT_FOUND)

@@ -20,6 +20,8 @@ class PutObject(Message, frozen=True):
     pushed: bool = False
     crc: int = -1
     """crc32c of `body` where it was made; a body that differs on arrival is refused as corrupt. -1: not given."""
+    defer: bool = False
+    """Do not wait for the container replica: it is known to be slow. The row follows by itself (here and below)."""
 
 
 class OpenPut(Message, frozen=True):
@@ -44,6 +46,7 @@ class CommitPut(Message, frozen=True):
     version: Version
     index: IndexTarget | None
     pushed: bool = False
+    defer: bool = False
 
 
 class PostObject(Message, frozen=True):
@@ -59,6 +62,7 @@ class PostObject(Message, frozen=True):
     index: IndexTarget | None
     type_timestamp: int = 0  # when `content_type` was set, if not by this very POST
     pushed: bool = False
+    defer: bool = False
 
 
 class DeleteObject(Message, frozen=True):
@@ -70,6 +74,7 @@ class DeleteObject(Message, frozen=True):
     timestamp: int
     index: IndexTarget | None
     pushed: bool = False
+    defer: bool = False
 
 
 class Stored(Message, frozen=True):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from objstore.formats.messages import Address, IndexTarget
+from objstore.formats.messages import Address, IndexTarget, PutObject, Stored, Target
 from objstore.formats.pending import Scan, scan
 from objstore.model.errors import Code, NodeError
+from objstore.model.version import Version
 from objstore.object.updater import ObjectUpdater
 from objstore.runtime.filesystem import RealFile, RealFileSystem
 from tests.unit.objstore.object.rig import CONTAINER, INDEX, NAME, Node, Rig, at
@@ -302,3 +303,56 @@ async def test_a_device_that_cannot_be_read_does_not_hold_up_the_others(rig: Rig
     figures = await updater.run_once()
     assert (figures["sent"], figures["pending"]) == (1, 1)
     assert set(rig.rows) == {"good"}
+
+
+async def test_nobody_waits_for_a_container_server_that_hangs(rig: Rig, node: Node) -> None:
+    """The first change waits its time, the later ones not at all."""
+    rig.containers.gate.clear()
+    loop = asyncio.get_running_loop()
+    times = []
+    for second in range(1, 6):
+        started = loop.time()
+        assert not (await node.put(b"x", second)).indexed
+        times.append(loop.time() - started)
+    assert times[0] >= 0.2 > 0.1 > max(times[1:])
+    rig.containers.gate.set()
+    await until_trusted(node)
+    assert (await node.put(b"x", 7)).indexed
+
+
+async def until_trusted(node: Node) -> None:
+    for _ in range(100):
+        if not node.server.updates._down_until:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("still taken for down")
+
+
+async def test_a_row_that_nobody_waits_for_finds_out_that_the_server_is_back(rig: Rig, node: Node) -> None:
+    updates = node.server.updates
+    rig.wire.down.add(CONTAINER)
+    assert not (await node.put(b"x", 1)).indexed
+    rig.wire.down.clear()
+    assert not (await node.put(b"x", 2)).indexed, "too soon to try"
+    for index in list(updates._down_until):
+        updates._down_until[index] -= 10
+    assert not (await node.put(b"x", 3)).indexed, "it tries, and does not wait"
+    await until_trusted(node)
+    assert (await node.put(b"x", 4)).indexed
+
+
+async def test_a_change_that_must_not_wait_sends_its_row_all_the_same(rig: Rig, node: Node) -> None:
+    rig.containers.gate.clear()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    body = b"x"
+    version = Version(NAME, at(1), size=1, etag=hashlib.md5(body).hexdigest())
+    reply = await node.call(PutObject(Target("d1", 12), hashlib.md5(NAME.encode()).digest(), version, body, INDEX, defer=True))
+    assert reply == Stored(False, False) and loop.time() - started < 0.15
+    assert node.server.report("d1") == (1, 0)
+    rig.containers.gate.set()
+    for _ in range(100):
+        if node.server.report("d1") == (0, 0):
+            break
+        await asyncio.sleep(0.01)
+    assert rig.rows["obj"].timestamp == at(1) and node.server.report("d1") == (0, 0)

@@ -84,3 +84,30 @@ def test_reads_ask_a_peer_that_may_be_back_before_one_that_fails() -> None:
     clock.at += 1.0
     peers.failed(B)
     assert peers.order(REPLICAS, 1) == [2, 0, 1]
+
+
+def test_a_peer_that_owes_answers_for_long_is_left_alone() -> None:
+    clock = Clock()
+    peers = FailingPeers(clock, KNOBS)
+    peers.slow(A)
+    clock.at += KNOBS.silence_max_s / 2
+    peers.slow(A)
+    assert peers.admit(A)
+    clock.at += KNOBS.silence_max_s / 2
+    assert not peers.admit(A)
+    clock.at += KNOBS.failing_min_s
+    assert peers.admit(A), "one request tries it again"
+    assert not peers.admit(A)
+    peers.well(A)
+    assert peers.admit(A) and peers.none
+
+
+def test_a_peer_that_answers_late_is_only_slow() -> None:
+    clock = Clock()
+    peers = FailingPeers(clock, KNOBS)
+    for _ in range(5):
+        peers.slow(A)
+        clock.at += KNOBS.silence_max_s * 0.9
+        peers.late(A)
+        assert peers.admit(A)
+    assert peers.troubled(A)
