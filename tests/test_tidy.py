@@ -52,6 +52,8 @@ OUTSIDE_ALLOWED = ("objstore/runtime/", "objstore/app/", "objstore/testing/", "r
 PURE_IN = {"os": {"errno", "strerror"}, "datetime": {"datetime", "timezone", "timedelta", "UTC"}, "time": {"gmtime", "strftime"}}
 """Names of these modules that touch nothing: conversions and constants."""
 CLOCK_CALLS = {"now", "utcnow", "today", "time", "monotonic", "sleep", "perf_counter", "time_ns", "monotonic_ns"}
+TESTING_ALLOWED = ("objstore/app/storage.py",)
+"""Wraps a device's file system when the harness started the process, and imports it only then."""
 SQL_ALLOWED = ("objstore/tables/", "objstore/container/", "objstore/account/", "objstore/app/", "objstore/testing/")
 HTTP_LIBRARIES = {"aiohttp", "http", "urllib", "yarl", "multidict", "httptools", "requests"}
 HTTP_ALLOWED = ("objstore/api/", "objstore/app/", "objstore/auth/", "objstore/testing/")
@@ -66,7 +68,7 @@ NEVER = {
 NEVER_CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 BROAD_ALLOWED = (
     *("objstore/runtime/worker.py", "objstore/runtime/disk.py", "objstore/runtime/readers.py"),
-    *("objstore/rpc/guard.py", "objstore/api/edge", "objstore/tables/committer.py", "objstore/app/wiring.py"),
+    *("objstore/rpc/guard.py", "objstore/api/edge", "objstore/tables/committer.py", "objstore/app/graph.py"),
 )
 """A worker's pass, a thread's job, a request of a peer or a client, the end of a part may fail in any way: the process goes on."""
 SECRET_NAME = re.compile(r"(^|_)(sig|signature|token|digest|hmac|mac|secret|password)$")
@@ -160,6 +162,15 @@ def test_imports_point_down(package: str) -> None:
                 continue
             if target != package and target not in allowed:
                 problems.append(f"{source.path}:{line}: {package} imports {target}: {reason}")
+    check(problems)
+
+
+def test_what_runs_does_not_import_what_tests_it() -> None:
+    problems = []
+    for source in sources(*CODE):
+        if source.package != "testing" and source.path not in TESTING_ALLOWED:
+            found = [line for line, module, name in imports(source) if f"{module}.{name}".startswith("objstore.testing")]
+            problems += [f"{source.path}:{line}: imports objstore.testing: it stands above everything" for line in found]
     check(problems)
 
 

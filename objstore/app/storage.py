@@ -13,7 +13,7 @@ from objstore.rpc.counters import RpcCounters
 from objstore.runtime import committer
 from objstore.runtime.device import Device, DeviceInUse, DeviceRefused, open_device
 from objstore.runtime.disk import RealDisk
-from objstore.runtime.interface import Clock, CrashPoints
+from objstore.runtime.interface import Clock, CrashPoints, FileSystem
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables import device as tabledevice
@@ -21,6 +21,8 @@ from objstore.tables.device import TableDevice
 
 CRASH_POINTS = (*committer.CRASH_POINTS, *crashes.CRASH_POINTS, *tabledevice.CRASH_POINTS)
 TAKEOVER_POLL_S = 0.01
+FAULTS_VARIABLE = "OBJSTORE_FAULTS_FILE"
+"""Set by the testing harness alone: disk faults stand in the file that it names."""
 log = logging.getLogger("objstore.device")
 
 
@@ -99,6 +101,7 @@ def _lock(opened: OpenedDevice, fingerprint: str, *, final: bool) -> bool:
 
 def _open(opened: OpenedDevice, clock: Clock, points: CrashPoints, knobs: Knobs) -> None:
     assert opened.device is not None
+    opened.device.fs = with_faults(os.environ, opened.device.fs, opened.name)
     try:
         opened.log = PendingLog(opened.device.fs, points=points)
     except OSError as error:
@@ -108,6 +111,16 @@ def _open(opened: OpenedDevice, clock: Clock, points: CrashPoints, knobs: Knobs)
         return
     opened.disk = RealDisk(opened.name, opened.device.fs, log_sink=opened.log, knobs=knobs, crash=points)
     opened.tables = TableDevice(opened.name, opened.path, opened.disk, clock, crash=points)
+
+
+def with_faults(environment: Mapping[str, str], fs: FileSystem, device: str) -> FileSystem:
+    """The file system itself, or under test one that fails as the test says."""
+    path = environment.get(FAULTS_VARIABLE, "")
+    if not path:
+        return fs
+    from objstore.testing.faultyfs import FollowingFileSystem
+
+    return FollowingFileSystem(fs, path, device)
 
 
 def storage_families(

@@ -15,6 +15,7 @@ from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, Disk, FileSystem
 from objstore.runtime.rng import SystemRng
+from objstore.testing.faultyfs import DiskFaults, FaultyFileSystem
 from tests.faults.crashfs import CrashFileSystem
 
 SECRET = b"the secret of the cluster under test"
@@ -66,6 +67,7 @@ CLOCKS: dict[str, MakeClock] = {"system": SystemClock}
 FILE_SYSTEMS: dict[str, MakeFileSystem] = {
     "real": lambda path: RealFileSystem(str(path)),
     "real, named temps": named_temp_files,
+    "faulty, without faults": lambda path: FaultyFileSystem(RealFileSystem(str(path)), DiskFaults()),
     "crash": lambda _: CrashFileSystem(),
     "crash, named temps": lambda _: CrashFileSystem(nameless=False),
 }
