@@ -42,6 +42,7 @@ class Lifetime:
     ) -> None:
         """`own`: this process's addresses; `peers()`: every storage process of the rings."""
         self.uptime = Uptime(clock, reclaim_age_s)
+        self.uptime.hold()
         self.met = asyncio.Event()
         """Another node has told the cluster's age, or there is none that does: now replicas may be compared."""
         self._devices: Sequence[OpenedDevice] = ()
@@ -52,7 +53,10 @@ class Lifetime:
         self._rng = rng
         self._interval_s = min(KEEP_INTERVAL_S, reclaim_age_s / 20)
         self._stamps: dict[str, float] = {}
-        """Age at which each device was last in use before this process."""
+        """Age at which each device was last known to be in use. A new device has none before the cluster's age is known: a stamp
+        of zero would look like a long absence.
+        """
+        self._heard = False
         self._skews: list[float] = []
         """How far our clock is ahead of those of the nodes asked last."""
 
@@ -84,6 +88,7 @@ class Lifetime:
             await self.ask()
             self._refuse()
         self.met.set()
+        await self._note()
         while True:
             await self._clock.sleep(self._interval_s)
             await self.ask()
@@ -111,7 +116,12 @@ class Lifetime:
         was_trusted = self.clock_trusted()
         self._skews = [skew for skew in answers if skew is not None]
         if self._skews or not peers:
+            self._heard = True
             self.met.set()
+        if 2 * len(self._skews) >= len(peers):
+            self.uptime.go_on()
+        else:
+            self.uptime.hold()
         if not self.clock_trusted() and was_trusted:
             ahead_s = statistics.median(self._skews)
             log.error("clock differs from the other nodes'", extra={"ahead_s": round(ahead_s, 1)})
@@ -143,15 +153,14 @@ class Lifetime:
         self.uptime.note()
         stamp = Stamp(self.uptime.age_s, self.uptime.samples)
         for device in self._devices:
-            if device.device is None or device.state() != "ok":
+            if device.device is None or device.state() != "ok" or not (self._heard or device.name in self._stamps):
                 continue
             try:
                 await asyncio.to_thread(_write, device.device.fs, stamp)
             except OSError as error:
                 log.warning("stamp not written", extra={"device": device.name, "error": error.strerror})
             else:
-                if device.name in self._stamps:
-                    self._stamps[device.name] = stamp.age_s
+                self._stamps[device.name] = stamp.age_s
 
 
 def _read(device: OpenedDevice) -> Stamp | None:

@@ -2,7 +2,8 @@
 
 Deletions are remembered for a time that counts like this: a cluster that was switched off for two weeks goes on as if nothing had
 happened, and a device that was away for two weeks while the others went on is known to have missed them. Every process counts on
-from what its devices remember; whoever hears of a greater age takes it over, so all processes of a cluster agree.
+from what its devices remember, as long as it hears of at least half of the others; whoever hears of a greater age takes it over. So
+all processes of a cluster agree, and one that was cut off alone stays behind.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class Uptime:
         self._clock = clock
         self._reclaim_age_s = reclaim_age_s
         self._base_s = 0.0
-        self._started = clock.monotonic()
+        self._running_since: float | None = clock.monotonic()
         self._kept = 0  # samples of earlier processes
         self._horizon = 0
 
@@ -37,7 +38,18 @@ class Uptime:
     @property
     def age_s(self) -> float:
         """Seconds that the cluster was up until now, as far as this process knows."""
-        return self._base_s + self._clock.monotonic() - self._started
+        if self._running_since is None:
+            return self._base_s
+        return self._base_s + self._clock.monotonic() - self._running_since
+
+    def hold(self) -> None:
+        """Too few others are heard of: time does not count until `go_on`."""
+        self._base_s, self._running_since = self.age_s, None
+
+    def go_on(self) -> None:
+        """Time counts."""
+        if self._running_since is None:
+            self._running_since = self._clock.monotonic()
 
     def learn(self, age_s: float) -> None:
         """Another process counts `age_s`. A lesser age teaches nothing."""

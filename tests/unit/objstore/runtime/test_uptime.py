@@ -118,3 +118,18 @@ def test_samples_are_bounded() -> None:
         time.up(uptime, DAY, steps=200)
     assert len(uptime.samples) <= 601
     assert uptime.horizon() > from_seconds(time.wall - RECLAIM - DAY)
+
+
+def test_time_alone_does_not_count() -> None:
+    """A node that is cut off must find out that it missed what the others did; one that waits for the others must not be ahead."""
+    time = Time()
+    uptime = Uptime(time, RECLAIM)
+    time.up(uptime, DAY)
+    uptime.hold()
+    uptime.hold()
+    time.up(uptime, 30 * DAY)
+    assert uptime.age_s == DAY and uptime.horizon() == 0
+    uptime.go_on()
+    uptime.go_on()
+    time.up(uptime, DAY)
+    assert uptime.age_s == 2 * DAY
