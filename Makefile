@@ -7,10 +7,10 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PARALLEL ?= 2
 QUICK := $(wildcard tests/unit tests/golden)
-SUITES := $(QUICK) $(wildcard tests/contract)
+SUITES := $(QUICK) $(wildcard tests/contract tests/faults)
 SERIAL := $(wildcard tests/cluster)
 
-.PHONY: help install run test check fmt bench conformance-swift clean
+.PHONY: help install run test check fmt bench crash-states conformance-swift clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -29,7 +29,7 @@ run: install  ## start the development cluster in the foreground; Ctrl-C stops i
 	@exec bin/objstore dev
 
 test: install  ## the whole suite
-	$(PY) -m pytest -n $(PARALLEL) $(SUITES) tests/test_tidy.py tests/test_docs.py
+	$(PY) -m pytest -n $(PARALLEL) --dist loadgroup $(SUITES) tests/test_tidy.py tests/test_docs.py
 	$(if $(SERIAL),$(PY) -m pytest $(SERIAL))
 
 check: install  ## format, lint, types, tidy, documents, unit tests
@@ -44,6 +44,9 @@ fmt: install  ## format and sort imports
 
 bench: install  ## measure CPU per request, throughput and memory of a development cluster
 	$(PY) -m bench.main
+
+crash-states: install  ## the states that a power cut may leave, in memory: how many were checked
+	@$(PY) -m tests.faults crash-states
 
 conformance-swift: install  ## OpenStack Swift's own functional tests against a development cluster
 	$(PY) tests/conformance/swift_functional.py

@@ -98,7 +98,9 @@ class ObjectUpdater:
         if device.disk.failed is not None:
             return True  # who knows what the next start will find
         files = await device.files(place_of(update.target.policy, update.target.partition, update.hash))
-        return files.newest >= max(update.row.timestamp, update.row.meta_timestamp)
+        row = update.row
+        # Both: data pushed below a newer POST has a row with that POST's time, which alone says nothing of the data.
+        return files.timestamp >= row.timestamp and files.newest >= row.meta_timestamp
 
     async def _send(
         self,

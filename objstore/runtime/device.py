@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 from objstore.runtime.filesystem import RealFile, RealFileSystem
-from objstore.runtime.interface import Rng
+from objstore.runtime.interface import FileSystem, Rng
 
 IDENTITY_NAME = "identity.json"
 LOCK_NAME = ".lock"
@@ -44,7 +44,7 @@ class Device:
 
     path: str
     identity: Identity
-    fs: RealFileSystem
+    fs: FileSystem
     _lock_fd: int
 
     def close(self) -> None:
@@ -74,17 +74,24 @@ def init_device(path: str, cluster: str, name: str, rng: Rng) -> Identity:
     try:
         fs = RealFileSystem(path)
         _probe(path, fs)
-        file = fs.create_temp()
-        file.write(identity.encode())
-        file.sync()
-        fs.publish(file, IDENTITY_NAME)
-        file.close()
-        fs.sync_directory("")
+        write_identity(fs, identity)
         _sync_name(path)
     except OSError as error:
         raise DeviceRefused(f"{path}: {error.strerror}") from error
     logger.info("device made", extra={"device": name, "path": path})
     return identity
+
+
+def write_identity(fs: FileSystem, identity: Identity) -> None:
+    """Make the directory of `fs` this device. Durable when it returns, and whole or not there at all before. Raises OSError."""
+    file = fs.create_temp()
+    try:
+        file.write(identity.encode())
+        file.sync()
+        fs.publish(file, IDENTITY_NAME)
+    finally:
+        fs.discard(file)
+    fs.sync_directory("")
 
 
 def _sync_name(path: str) -> None:
@@ -180,7 +187,7 @@ def _probe(path: str, fs: RealFileSystem) -> None:
 class DeviceFloor:
     """FloorStore in a small file, written through a temporary one: for HybridClock."""
 
-    def __init__(self, fs: RealFileSystem, path: str) -> None:
+    def __init__(self, fs: FileSystem, path: str) -> None:
         self._fs = fs
         self._path = path
 

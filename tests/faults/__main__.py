@@ -1,0 +1,33 @@
+"""`python -m tests.faults crash-states|injections|power-cuts`: run one kind of fault test, print its figures and nothing else."""
+
+import sys
+
+import pytest
+
+from tests.faults.figures import Tally
+
+KINDS = {
+    "crash-states": ["test_crashfs.py", "test_crash_states.py", "test_crash_places.py", "test_crash_controls.py"],
+    "injections": ["test_injections.py"],
+    "power-cuts": ["test_power_cuts.py"],
+}
+
+
+def main(kind: str) -> int:
+    """Exit code 1 when a test fails, with what it said on stderr."""
+    tally = Tally()
+    files = [f"tests/faults/{name}" for name in KINDS[kind]]
+    quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib"]
+    code = pytest.main([*quiet, "-n", "2", "--dist", "loadgroup", *files], plugins=[tally])
+    for line in tally.lines():
+        print(line)
+    for failure in tally.failures:
+        print(failure, file=sys.stderr)
+    return int(code)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in KINDS:
+        print(f"usage: python -m tests.faults {'|'.join(KINDS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(sys.argv[1]))

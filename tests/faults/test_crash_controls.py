@@ -1,0 +1,79 @@
+"""Wrong settings, on purpose: each loses something at a power cut, and the same checks must see it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.crashfs import CrashFile, CrashFileSystem, DirectoryNode, FileNode, Image
+from tests.faults.figures import Count
+from tests.faults.histories import CASES
+from tests.faults.recorder import Recorder
+
+
+class FilesNotSynced(CrashFileSystem):
+    """The sync of a file returns at once."""
+
+    def sync_node(self, node: FileNode) -> None:
+        pass
+
+
+class DirectoriesNotSynced(CrashFileSystem):
+    """The sync of a directory returns at once."""
+
+    def sync_entries(self, directory: DirectoryNode, path: str) -> None:
+        pass
+
+
+class NewParentsNotSynced(CrashFileSystem):
+    """Only partitions are synced, not the directory that a new partition is in."""
+
+    def sync_entries(self, directory: DirectoryNode, path: str) -> None:
+        if "/" in path:
+            super().sync_entries(directory, path)
+
+
+class LogNotSynced(CrashFileSystem):
+    """What is appended to the pending log is left to the kernel."""
+
+    def __init__(self, image: Image = ()) -> None:
+        self._logs: set[int] = set()
+        super().__init__(image)
+
+    def open_append(self, path: str) -> CrashFile:
+        file = super().open_append(path)
+        self._logs.add(file.node.number)
+        return file
+
+    def sync_node(self, node: FileNode) -> None:
+        if node.number not in self._logs:
+            super().sync_node(node)
+
+
+class LogNotNamed(CrashFileSystem):
+    """The pending log's directory is not synced."""
+
+    def sync_entries(self, directory: DirectoryNode, path: str) -> None:
+        if path != "pending":
+            super().sync_entries(directory, path)
+
+
+Make = Callable[[Image], CrashFileSystem]
+WRONG: dict[str, tuple[Make, str, str]] = {
+    "files not synced": (FilesNotSynced, "put", "refused: corrupt"),
+    "files not synced, overwrite": (FilesNotSynced, "large over small", "refused: corrupt"),
+    "directories not synced": (DirectoriesNotSynced, "put", "reads as"),
+    "directories not synced, delete": (DirectoriesNotSynced, "delete", "reads as"),
+    "directories not synced, post": (DirectoriesNotSynced, "post", "reads as"),
+    "new parents not synced": (NewParentsNotSynced, "put", "reads as"),
+    "log not synced": (LogNotSynced, "row waits", "not listed"),
+    "log not named": (LogNotNamed, "row waits", "listed"),
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+async def test_a_wrong_setting_is_seen(setting: str, count: Count) -> None:
+    make, name, symptom = WRONG[setting]
+    case, recorder = CASES[name], Recorder(make=make, violations_max=5)
+    await recorder.run(case.act, case.setup, **case.options)
+    assert any(symptom in violation for violation in recorder.violations), recorder.violations[:3]
+    count("crash controls", **{"wrong settings": 1, "seen": int(bool(recorder.violations))})

@@ -1,0 +1,50 @@
+"""Power cuts at every boundary of every change, in memory: each state that may be left is started on and checked."""
+
+import pytest
+
+from tests.faults.crashfs import CrashFileSystem
+from tests.faults.figures import Count
+from tests.faults.histories import CASES, drawn
+from tests.faults.recorder import Recorder
+
+SEEDS = range(1, 9)
+"""Each gives between one and four thousand states; print one again with `-k "drawn and 3"`."""
+
+
+def report(recorder: Recorder, count: Count) -> None:
+    count(
+        "crash states",
+        **{
+            "distinct states": len(recorder.images),
+            "boundaries": recorder.boundaries,
+            "boundaries of recovery": recorder.recovery_boundaries,
+            "listed by sample": recorder.figures.sampled,
+            "violations": len(recorder.violations),
+        },
+    )
+    assert not recorder.violations, "\n".join(recorder.violations[:5])
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_case(name: str, count: Count) -> None:
+    case, recorder = CASES[name], Recorder()
+    await recorder.run(case.act, case.setup, **case.options)
+    assert recorder.boundaries >= 6 and len(recorder.images) >= 5
+    report(recorder, count)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_drawn(seed: int, count: Count) -> None:
+    case, recorder = drawn(seed), Recorder(seed=seed)
+    await recorder.run(case.act, case.setup, **case.options)
+    assert len(recorder.images) > 500, f"seed {seed} draws too tame a history"
+    report(recorder, count)
+
+
+@pytest.mark.parametrize("name", ["put", "large put", "a group of each kind", "rows wait"])
+async def test_case_with_named_temporary_files(name: str, count: Count) -> None:
+    case = CASES[name]
+    recorder = Recorder(make=lambda image: CrashFileSystem(image, nameless=False))
+    await recorder.run(case.act, case.setup, **case.options)
+    assert len(recorder.images) >= 10
+    report(recorder, count)
