@@ -266,9 +266,15 @@ class TableDevice:
         self.crash.reach("tables.create.synced")
 
     def unlink_companions(self, place: Place) -> None:
-        """The files that SQLite keeps beside a database. Raises OSError."""
-        for ending in COMPANIONS:
+        """Remove the files that SQLite keeps beside a database, durably: of two changes of one directory a crash may keep the
+        later alone, and SQLite would replay the old log into the new database. Raises OSError.
+        """
+        names = set(self.disk.fs.list_directory(place.directory))
+        found = [ending for ending in COMPANIONS if f"{place.hash.hex()}.db{ending}" in names]
+        for ending in found:
             self.disk.fs.unlink(place.path + ending)
+        if found:
+            self.sync(partial(self.disk.fs.sync_directory, place.directory))
 
     def sync(self, sync: Callable[[], None]) -> None:
         """A failed sync ends the device's writing life: what the kernel says after it means nothing."""

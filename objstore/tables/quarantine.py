@@ -32,6 +32,9 @@ def set_aside(fs: FileSystem, crash: CrashPoints, record: QuarantineRecord) -> s
     fs.sync_directory(directory)
     crash.reach("tables.quarantine.record")
     fs.rename(record.path, f"{directory}/{base}")
+    # The new name first, and both before the log follows: without its log the database may look sound, and lacks rows.
+    fs.sync_directory(directory)
+    fs.sync_directory(source)
     crash.reach("tables.quarantine.moved")
     for ending in COMPANIONS:
         try:
