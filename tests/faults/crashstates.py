@@ -12,7 +12,8 @@ from itertools import combinations, product
 from math import prod
 
 from objstore.runtime.filesystem import TMP
-from tests.faults.crashfs import Content, CrashFileSystem, DirectoryNode, FileNode, Image, Node, Step, flat
+from tests.faults.crashfs import CrashFileSystem
+from tests.faults.crashnodes import Content, DirectoryNode, FileNode, Image, Node, Step, flat
 
 LIMIT = 1 << 12
 SAMPLES = 256

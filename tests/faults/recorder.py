@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from objstore.model.errors import NodeError
 from objstore.model.rows import ObjectRow
 from objstore.runtime.filesystem import TMP
-from tests.faults.crashfs import CrashFileSystem, Image
+from tests.faults.crashfs import CrashFileSystem
+from tests.faults.crashnodes import Image
 from tests.faults.crashstates import Figures, crash_images
 from tests.faults.ledger import ABSENT, Client, Ledger, Truth, observed, row_problem
 from tests.faults.rig import CONTAINER, Containers, ObjectNode, StillClock, Subject, Wire

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.crashfs import CrashFile, CrashFileSystem, DirectoryNode, FileNode, Image
+from tests.faults.crashfs import CrashFile, CrashFileSystem
+from tests.faults.crashnodes import DirectoryNode, FileNode, Image
 from tests.faults.figures import Count
 from tests.faults.histories import CASES
 from tests.faults.recorder import Recorder

@@ -17,7 +17,8 @@ from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.device import IDENTITY_NAME, DeviceFloor, Identity, write_identity
 from objstore.tables.device import Place, TableDevice
 from objstore.tables.quarantine import COMPANIONS, set_aside
-from tests.faults.crashfs import CrashFileSystem, FileNode, Image, files_of
+from tests.faults.crashfs import CrashFileSystem
+from tests.faults.crashnodes import FileNode, Image, files_of
 from tests.faults.crashstates import crash_images
 from tests.faults.figures import Count
 from tests.faults.ledger import ABSENT, State, Truth, observed

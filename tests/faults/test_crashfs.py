@@ -3,7 +3,8 @@
 import pytest
 
 from objstore.runtime.filesystem import TMP
-from tests.faults.crashfs import Content, CrashFileSystem, Image, files_of
+from tests.faults.crashfs import CrashFileSystem
+from tests.faults.crashnodes import Content, Image, files_of
 from tests.faults.crashstates import LIMIT, Figures, crash_images
 
 ATTRIBUTE = ("m", b"meta")
