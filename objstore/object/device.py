@@ -1,12 +1,12 @@
 """One device as the object server sees it: its files, its locks, its pending log, its quarantine, and how to read from it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
 from objstore.model.errors import Code, NodeError
-from objstore.object.files import Files, PartitionIndex, Place
+from objstore.object.files import Files, Leftover, PartitionIndex, Place
 from objstore.object.locks import ObjectLocks
 from objstore.object.pending import PendingLog
 from objstore.object.quarantine import Quarantine
@@ -147,8 +147,23 @@ class ObjectDevice:
         except OSError as error:
             raise read_failed(error) from error
 
+    async def set_directory_aside(self, directory: str, reason: str) -> None:
+        """The same for something that is in a partition's place and no directory."""
+        try:
+            await self.disk.run(lambda: self.quarantine.move(directory, reason, ""))
+            self.quarantined += 1
+        except FileNotFoundError:
+            pass
+        except OSError as failure:
+            logger.error("cannot quarantine", extra={"path": directory, "reason": reason, "error": str(failure)})
+        self.index.forget(directory)
+
     async def _sweep(self) -> None:
         leftovers, self.index.leftovers = self.index.leftovers, []
+        await self.remove_leftovers(leftovers)
+
+    async def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
+        """Remove files that others superseded. A failure is logged: they are never served."""
         for place, files, obsolete in leftovers:
             try:
                 done = await self.disk.run(partial(sweep, self.disk.fs, place, files, obsolete))

@@ -27,6 +27,7 @@ from objstore.formats.messages import (
     StatObject,
 )
 from objstore.model.errors import Code, NodeError
+from objstore.object.auditor import AuditSettings, ObjectAuditor
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, place_of
 from objstore.object.pending import PendingLog
@@ -69,11 +70,12 @@ class ObjectServer:
         index_entries_max: int = 200_000,
         current_index: CurrentIndex | None = None,
         replication: ReplicationSettings | None = None,
+        audit: AuditSettings | None = None,
     ) -> None:
         """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device.
 
         `current_index(container, index)` tells where a pending row belongs now, after the ring has changed; without it, where it
-        belonged when it was written. Without `replication` the server takes no part in it.
+        belonged when it was written. Without `replication` the server takes no part in it, nor is anything audited.
         """
         points = points or NoCrashPoints()
         self._points = points
@@ -92,6 +94,9 @@ class ObjectServer:
         self._replication: Replication | None = None
         if replication is not None:
             self._replication = Replication(self._devices.values(), self._device, caller, clock, points, replication)
+            self._auditor = ObjectAuditor(
+                self._devices.values(), replication.placement, replication.own, caller, clock, audit or AuditSettings()
+            )
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Become the one who answers for objects."""
@@ -137,7 +142,9 @@ class ObjectServer:
 
     def workers(self) -> list[Worker]:
         """The background jobs of this role."""
-        return [*(self._replication.workers() if self._replication is not None else ()), self._updater]
+        if self._replication is None:
+            return [self._updater]
+        return [*self._replication.workers(), self._updater, self._auditor]
 
     def report(self, device: str) -> tuple[int, int]:
         """Pending updates and quarantined files of a device. Raises KeyError."""
