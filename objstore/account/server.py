@@ -5,24 +5,37 @@ from collections.abc import Mapping
 from objstore.account.store import CONTAINER_ROWS
 from objstore.formats.messages import ContainerPage, MergeContainerRows, Message, Ready
 from objstore.model.rows import ContainerRow
-from objstore.rpc.interface import CallContext, Dispatcher
+from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
 from objstore.tables.device import TableDevice
 from objstore.tables.operations import Merge
 from objstore.tables.service import SKEW_S_MAX, TableService
+from objstore.tables.upkeep import Upkeep, UpkeepSettings
 
 
 class AccountServer:
     """Serves the account databases on `devices`; these are started and stopped by their owner."""
 
-    def __init__(self, devices: Mapping[str, TableDevice], clock: Clock, *, skew_s_max: float = SKEW_S_MAX) -> None:
+    def __init__(
+        self,
+        devices: Mapping[str, TableDevice],
+        caller: Caller,
+        clock: Clock,
+        upkeep: UpkeepSettings | None = None,
+        *,
+        skew_s_max: float = SKEW_S_MAX,
+    ) -> None:
+        """Without `upkeep` there are no daemons, and no answers to those of others."""
         self.service: TableService[ContainerRow] = TableService(
             CONTAINER_ROWS, ContainerPage, devices, clock, skew_s_max=skew_s_max
         )
+        self.upkeep = None if upkeep is None else Upkeep(self.service, caller, clock, upkeep)
 
     def register(self, dispatcher: Dispatcher) -> None:
-        """Answer WriteTable, StatTable, ListTable of accounts, and MergeContainerRows."""
+        """Answer WriteTable, StatTable, ListTable of accounts, MergeContainerRows, and other nodes' daemons."""
         self.service.register(dispatcher)
+        if self.upkeep is not None:
+            self.upkeep.register(dispatcher)
         dispatcher.on(MergeContainerRows, self._merge)
 
     async def start(self) -> None:
@@ -32,8 +45,8 @@ class AccountServer:
         """Nothing runs beside the calls."""
 
     def workers(self) -> list[Worker]:
-        """None yet."""
-        return []
+        """The account-replicator and the account-auditor."""
+        return [] if self.upkeep is None else self.upkeep.workers()
 
     async def _merge(self, request: Message, _context: CallContext) -> Ready:
         assert isinstance(request, MergeContainerRows)

@@ -17,9 +17,10 @@ from objstore.runtime.interface import Clock, CrashPoints, FileSystem
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables import device as tabledevice
+from objstore.tables import replacement
 from objstore.tables.device import TableDevice
 
-CRASH_POINTS = (*committer.CRASH_POINTS, *crashes.CRASH_POINTS, *tabledevice.CRASH_POINTS)
+CRASH_POINTS = (*committer.CRASH_POINTS, *crashes.CRASH_POINTS, *tabledevice.CRASH_POINTS, *replacement.CRASH_POINTS)
 TAKEOVER_POLL_S = 0.01
 FAULTS_VARIABLE = "OBJSTORE_FAULTS_FILE"
 """Set by the testing harness alone: disk faults stand in the file that it names."""

@@ -43,6 +43,7 @@ from objstore.runtime.offsetclock import clock_from
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables.device import TableDevice
+from objstore.tables.upkeep import UpkeepSettings
 
 INTERVAL_S = 60.0
 
@@ -152,11 +153,12 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     replication = ReplicationSettings(
         placement, frozenset(addresses), lifetime.uptime.horizon, boot_id(), config.daemons.replicate_bytes_per_s
     )
+    upkeep = _upkeep(config, placement, addresses, lifetime)
     wait_s = config.storage.index_timeout_s
     objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=wait_s, replication=replication)
     servers: dict[str, _Server] = {
-        "account": AccountServer(tables, clock),
-        "container": ContainerServer(tables, caller, clock),
+        "account": AccountServer(tables, caller, clock, upkeep),
+        "container": ContainerServer(tables, caller, clock, upkeep),
         "object": objects,
     }
     for table in tables.values():
@@ -179,6 +181,13 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     about = (name, VERSION, os.getpid(), clock.now())
     NodeService(about, lambda: watch.files.digests, devices, counts, loops).register(dispatcher)
     return _Storage(clock, devices, dispatcher, client, lifetime, counts, loops)
+
+
+def _upkeep(config: Config, placement: Placement, addresses: list[Address], lifetime: Lifetime) -> UpkeepSettings:
+    """What the daemons of account and container databases go by."""
+    daemons = config.daemons
+    speeds = daemons.replicate_bytes_per_s, daemons.audit_bytes_per_s, daemons.audit_rows_per_s
+    return UpkeepSettings(placement, frozenset(addresses), lifetime.uptime.horizon, *speeds)
 
 
 def _device_names(config: Config, files: RingFiles, addresses: list[Address]) -> list[str]:

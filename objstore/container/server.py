@@ -12,12 +12,22 @@ from objstore.runtime.interface import Clock, Worker
 from objstore.tables.device import TableDevice
 from objstore.tables.operations import Merge
 from objstore.tables.service import SKEW_S_MAX, TableService
+from objstore.tables.upkeep import Upkeep, UpkeepSettings
 
 
 class ContainerServer:
     """Serves the container databases on `devices`; these are started and stopped by their owner."""
 
-    def __init__(self, devices: Mapping[str, TableDevice], caller: Caller, clock: Clock, *, skew_s_max: float = SKEW_S_MAX) -> None:
+    def __init__(
+        self,
+        devices: Mapping[str, TableDevice],
+        caller: Caller,
+        clock: Clock,
+        upkeep: UpkeepSettings | None = None,
+        *,
+        skew_s_max: float = SKEW_S_MAX,
+    ) -> None:
+        """Without `upkeep` there is no daemon but the updater, and no answers to those of others."""
         self.updater = ContainerUpdater(devices, caller, clock)
         self.service: TableService[ObjectRow] = TableService(
             OBJECT_ROWS,
@@ -27,10 +37,13 @@ class ContainerServer:
             written=self.updater.report_now,
             skew_s_max=skew_s_max,
         )
+        self.upkeep = None if upkeep is None else Upkeep(self.service, caller, clock, upkeep)
 
     def register(self, dispatcher: Dispatcher) -> None:
-        """Answer WriteTable, StatTable, ListTable of containers, MergeObjectRows and CompareRows."""
+        """Answer WriteTable, StatTable, ListTable of containers, MergeObjectRows, CompareRows, and other nodes' daemons."""
         self.service.register(dispatcher)
+        if self.upkeep is not None:
+            self.upkeep.register(dispatcher)
         dispatcher.on(MergeObjectRows, self._merge)
         dispatcher.on(CompareRows, self._compare)
 
@@ -41,8 +54,8 @@ class ContainerServer:
         """Nothing runs beside the calls and `workers`."""
 
     def workers(self) -> list[Worker]:
-        """What is to be run every second."""
-        return [self.updater]
+        """The container-updater, the container-replicator and the container-auditor."""
+        return [self.updater, *([] if self.upkeep is None else self.upkeep.workers())]
 
     async def _merge(self, request: Message, _context: CallContext) -> Ready:
         assert isinstance(request, MergeObjectRows)

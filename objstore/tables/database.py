@@ -81,6 +81,13 @@ class Database(Generic[R]):
         finally:
             self._give_reader_back(connection)
 
+    def flush(self) -> bool:
+        """Move all that is in the write-ahead log into the database; False when a reader of an older state kept it from that.
+        Raises sqlite3.Error.
+        """
+        busy, logged, moved = self._writer.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        return not busy and bool(logged == moved)
+
     def close(self) -> None:
         """Close all connections; the last one moves what is in the write-ahead log into the database. A reader at work closes
         its own when it is done. Raises sqlite3.Error.

@@ -14,6 +14,7 @@ from objstore.formats.messages import IndexTarget, Kind, Setting, Settings, Stat
 from objstore.model.listing import Listed
 from objstore.model.rows import ContainerRow
 from objstore.tables.digest import Digests, digests_of, from_bytes, to_bytes
+from objstore.tables.recount import Count, without_zeros
 from objstore.tables.rowkind import RowKind, Tally, added
 from objstore.tables.schema import ForeignContents
 
@@ -79,6 +80,11 @@ def load_state(connection: sqlite3.Connection, kind: Kind, hash_: bytes) -> Stat
     digests = Digests(from_bytes(digest), from_bytes(live))
     marks = dict(connection.execute("SELECT id, seq FROM mark ORDER BY used"))
     return State(settings, tally, stats_of(kind, tally), parent_target, reported_row, id_, seq, digests, reclaimed, marks)
+
+
+def figures_of(state: State) -> Count:
+    """What the database says a count of its rows gives."""
+    return Count(without_zeros(state.tally), state.digests)
 
 
 class Draft(Generic[R]):

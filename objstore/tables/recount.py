@@ -13,7 +13,7 @@ R = TypeVar("R", bound=Listed)
 
 
 class Count(NamedTuple):
-    """All that is kept exact beside the rows. A policy without a container has no entry, or one of zeros."""
+    """All that is kept exact beside the rows. No entry of the tally is of zeros."""
 
     tally: Tally
     digests: Digests
@@ -30,7 +30,12 @@ def count(connection: sqlite3.Connection, kind: RowKind[R]) -> Count:
             digests += digests_of(rows)
     finally:
         cursor.close()  # an open statement would keep the write-ahead log from being reset
-    return Count(tally, digests)
+    return Count(without_zeros(tally), digests)
+
+
+def without_zeros(tally: Tally) -> Tally:
+    """The figures of the policies that have any."""
+    return {policy: entry for policy, entry in tally.items() if any(entry)}
 
 
 def write_count(connection: sqlite3.Connection, counted: Count) -> None:

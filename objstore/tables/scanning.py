@@ -36,6 +36,21 @@ async def state_of(device: TableDevice, place: Place) -> State | None:
     return await read_at(device, place, lambda connection: load_state(connection, place.kind.kind, place.hash))
 
 
+async def readable_state(device: TableDevice, place: Place) -> State | None:
+    """As `state_of`; what turns out corrupt is quarantined, and then is not there."""
+    try:
+        return await state_of(device, place)
+    except NodeError as error:
+        if error.code is not Code.CORRUPT:
+            raise
+    try:
+        await device.opened(place, "")  # by the writer, which sets it aside
+    except NodeError as error:
+        if error.code is not Code.CORRUPT:
+            raise
+    return await state_of(device, place)
+
+
 async def read_at(device: TableDevice, place: Place, fn: Callable[[sqlite3.Connection], T]) -> T | None:
     """Run `fn` on a reading connection in a disk thread; None when there is no database. Raises NodeError."""
     database = device.peek(place)

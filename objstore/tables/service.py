@@ -5,21 +5,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from objstore.formats.messages import (
+    CompareTables,
     ContainerPage,
+    FetchRows,
     Kind,
     ListTable,
     Message,
     ObjectPage,
+    OpenTable,
     StatTable,
     TableInfo,
     TableWritten,
+    TakeRows,
     Target,
     WriteTable,
 )
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.model.timestamps import from_seconds
-from objstore.rpc.interface import CallContext, Dispatcher, Handler
+from objstore.rpc.interface import CallContext, Dispatcher, Exchange, Handler, StreamHandler
 from objstore.runtime.interface import Clock
 from objstore.tables.database import Database
 from objstore.tables.device import Place, TableDevice
@@ -34,6 +38,7 @@ SKEW_S_MAX = 30.0
 
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
+H = TypeVar("H")
 PageType = type[ObjectPage] | type[ContainerPage]
 
 
@@ -44,11 +49,25 @@ class ByKind:
         self.handlers: dict[Kind, Handler] = {}
 
     def __call__(self, request: Message, context: CallContext) -> Awaitable[Message]:
-        assert isinstance(request, WriteTable | StatTable | ListTable)
-        handler = self.handlers.get(request.kind)
-        if handler is None:
-            raise NodeError(Code.BAD_REQUEST, f"this node serves no {request.kind}s")
-        return handler(request, context)
+        return _of_kind(self.handlers, request)(request, context)
+
+
+class StreamByKind:
+    """The same for a streamed call."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[Kind, StreamHandler] = {}
+
+    def __call__(self, request: Message, exchange: Exchange, context: CallContext) -> Awaitable[None]:
+        return _of_kind(self.handlers, request)(request, exchange, context)
+
+
+def _of_kind(handlers: Mapping[Kind, H], request: Message) -> H:
+    assert isinstance(request, WriteTable | StatTable | ListTable | CompareTables | TakeRows | FetchRows | OpenTable)
+    handler = handlers.get(request.kind)
+    if handler is None:
+        raise NodeError(Code.BAD_REQUEST, f"this node serves no {request.kind}s")
+    return handler
 
 
 def on_kind(dispatcher: Dispatcher, request: type[Message], kind: Kind, handler: Handler) -> None:
@@ -58,6 +77,17 @@ def on_kind(dispatcher: Dispatcher, request: type[Message], kind: Kind, handler:
         by_kind = ByKind()
         dispatcher.on(request, by_kind)
     if not isinstance(by_kind, ByKind) or kind in by_kind.handlers:
+        raise ValueError(f"two handlers for {request.__name__} of {kind}s")
+    by_kind.handlers[kind] = handler
+
+
+def on_stream_of_kind(dispatcher: Dispatcher, request: type[Message], kind: Kind, handler: StreamHandler) -> None:
+    """The same for a streamed call."""
+    by_kind = dispatcher.stream_handlers.get(request)
+    if by_kind is None:
+        by_kind = StreamByKind()
+        dispatcher.on_stream(request, by_kind)
+    if not isinstance(by_kind, StreamByKind) or kind in by_kind.handlers:
         raise ValueError(f"two handlers for {request.__name__} of {kind}s")
     by_kind.handlers[kind] = handler
 
@@ -92,12 +122,19 @@ class TableService(Generic[R]):
 
     def place(self, target: Target, hash_: bytes) -> tuple[TableDevice, Place]:
         """Where a request goes. Raises NodeError device_failed for a device we do not have, bad_request."""
-        device = self.devices.get(target.device)
-        if device is None:
-            raise NodeError(Code.DEVICE_FAILED, f"no device {target.device!r} here")
+        device = self.device(target.device)
         if len(hash_) != HASH_BYTES or target.partition < 0:
             raise NodeError(Code.BAD_REQUEST, "no such place")
         return device, Place(self.kind, target.partition, hash_)
+
+    def device(self, name: str) -> TableDevice:
+        """Raises NodeError device_failed for one that we do not have, or that is not there any more."""
+        device = self.devices.get(name)
+        if device is None:
+            raise NodeError(Code.DEVICE_FAILED, f"no device {name!r} here")
+        if device.disk.gone:
+            raise NodeError(Code.DEVICE_FAILED, device.disk.failed or "the device is gone")
+        return device
 
     async def merge(self, target: Target, hash_: bytes, operation: Operation[R, T], *, settings: bool) -> T:
         """Run an operation that merges; `settings` says whether it may change them, so that leases must be revoked."""

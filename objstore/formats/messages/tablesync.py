@@ -111,7 +111,6 @@ class OpenTable(Message, frozen=True):
     hash: bytes
     name: str
     size: int
-    sender: bytes  # the id of the sender's database
 
 
 class CommitTable(Message, frozen=True):

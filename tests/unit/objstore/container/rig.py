@@ -79,7 +79,7 @@ class Node:
         self.target = Target("d1", 3)
         self.peer = Nobody()
         self.dispatcher = Dispatcher()
-        self.account = AccountServer({"d1": device}, clock)
+        self.account = AccountServer({"d1": device}, wire, clock)
         self.container = ContainerServer({"d1": device}, wire, clock)
         self.account.register(self.dispatcher)
         self.container.register(self.dispatcher)

@@ -57,7 +57,7 @@ class Node:
         self.tables = TableDevice("d1", str(root), self.disk, clock, crash=NoCrashPoints())
         self.dispatcher = Dispatcher()
         caller = network.client(f"node{number}", Dispatcher())
-        self.account = AccountServer({"d1": self.tables}, clock)
+        self.account = AccountServer({"d1": self.tables}, caller, clock)
         self.container = ContainerServer({"d1": self.tables}, caller, clock)
         self.horizon = 0
         """Deletions below it may be forgotten."""
