@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from objstore.model.errors import Code, NodeError
-from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
+from objstore.runtime.committer import NO_SPACE_ERRNOS, Committer, Outcome, SyncFailed, room
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.filesystem import check_path
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
@@ -56,6 +56,7 @@ class RealDisk:
         self.figures = DiskFigures()
         self.gone = False
         self._fs = fs
+        fs.sync_failed = self._sync_failed
         self._knobs = knobs or Knobs()
         self._crash = crash or NoCrashPoints()
         self._committer = Committer(fs, log_sink, self._knobs, self._crash)
@@ -134,6 +135,13 @@ class RealDisk:
         """From now on the device must not be used at all."""
         self.gone = True
         self.fail(reason)
+
+    def _sync_failed(self, error: OSError, directory: str | None) -> None:
+        """Whoever asked for the sync: the committer's own next sync of that directory would succeed, with its names lost."""
+        if directory is not None:
+            self.fail(f"sync of directory {directory or '.'}: {error.strerror or error}")
+        elif error.errno not in NO_SPACE_ERRNOS:
+            self.fail(f"sync of a file: {error.strerror or error}")
 
     async def close(self) -> None:
         """As Disk.close. Returns when the committer has ended."""

@@ -27,10 +27,10 @@ _WRITE_BYTES_MAX = 1 << 30
 class RealFile:
     """An open file descriptor. `temp_name` is its name in tmp/, None when it has none there."""
 
-    def __init__(self, fd: int, start_sync: Callable[[int], None], temp_name: str | None = None) -> None:
+    def __init__(self, fd: int, fs: "RealFileSystem", temp_name: str | None = None) -> None:
         self.fd = fd
         self.temp_name = temp_name
-        self._start_sync = start_sync
+        self._fs = fs
 
     def write(self, data: bytes | memoryview) -> None:
         written = os.write(self.fd, data)
@@ -66,10 +66,14 @@ class RealFile:
             raise
 
     def start_sync(self) -> None:
-        self._start_sync(self.fd)
+        self._fs.start_sync(self.fd)
 
     def sync(self) -> None:
-        os.fdatasync(self.fd)
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            self._fs.sync_failed(error, None)
+            raise
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
@@ -104,7 +108,8 @@ class RealFileSystem:
         self._directories_max = directories_open_max
         self._lock = threading.Lock()
         self._temp_numbers = itertools.count()
-        self._start_sync = _start_sync_call()
+        self.start_sync = _start_sync_call()
+        self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
         self.make_directory(TMP)
         for name in self.list_directory(TMP):  # the process is the device's only writer: these are a dead one's
             self.unlink(f"{TMP}/{name}")
@@ -178,7 +183,12 @@ class RealFileSystem:
         return changed
 
     def sync_directory(self, path: str) -> None:
-        os.fsync(self._directory(path).fd)
+        directory = self._directory(path)
+        try:
+            os.fsync(directory.fd)
+        except OSError as error:
+            self.sync_failed(error, path)
+            raise
 
     def list_directory(self, path: str) -> list[str]:
         try:
@@ -228,10 +238,10 @@ class RealFileSystem:
     def create_temp(self) -> RealFile:
         if self.nameless:
             fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory(TMP).fd)
-            return RealFile(fd, self._start_sync)
+            return RealFile(fd, self)
         name = self._temp_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        return RealFile(os.open(name, flags, 0o600, dir_fd=self._directory(TMP).fd), self._start_sync, name)
+        return RealFile(os.open(name, flags, 0o600, dir_fd=self._directory(TMP).fd), self, name)
 
     def publish(self, file: OpenFile, path: str) -> None:
         assert isinstance(file, RealFile)
@@ -264,7 +274,7 @@ class RealFileSystem:
 
     def open(self, path: str) -> RealFile:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a planted fifo must not hang us
-        file = RealFile(self._open(path, flags), self._start_sync)
+        file = RealFile(self._open(path, flags), self)
         if not stat.S_ISREG(os.fstat(file.fd).st_mode):
             file.close()
             raise OSError(errno.EINVAL, "not a regular file", path)
@@ -272,7 +282,7 @@ class RealFileSystem:
 
     def open_append(self, path: str) -> RealFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return RealFile(self._open(path, flags), self._start_sync)
+        return RealFile(self._open(path, flags), self)
 
     def _open(self, path: str, flags: int) -> int:
         directory, name = self._place(path)

@@ -60,6 +60,11 @@ class FileSystem(Protocol):
     links are never followed. Blocking; raises OSError.
     """
 
+    sync_failed: Callable[[OSError, str | None], None]
+    """Called when a sync failed, before its error is raised, with the directory's path or None for a file. The disk sets it: of
+    one failed sync only the first who asks hears, and all who write must know.
+    """
+
     def create_temp(self) -> OpenFile:
         """A nameless or temporary file in the device's tmp directory."""
 

@@ -134,10 +134,11 @@ class DiskFaults:
 class FaultyFile:
     """OpenFile over another one."""
 
-    def __init__(self, inner: OpenFile, path: str, reach: Callable[[str, str, int], None]) -> None:
+    def __init__(self, inner: OpenFile, path: str, fs: "FaultyFileSystem") -> None:
         self.inner = inner
         self.path = path
-        self._reach = reach
+        self._fs = fs
+        self._reach = fs.reach
 
     def write(self, data: bytes | memoryview) -> None:
         self._reach("write", self.path, len(data))
@@ -163,7 +164,11 @@ class FaultyFile:
         self.inner.start_sync()
 
     def sync(self) -> None:
-        self._reach("sync", self.path, 0)
+        try:
+            self._reach("sync", self.path, 0)
+        except OSError as error:
+            self._fs.sync_failed(error, None)
+            raise
         self.inner.sync()
 
     def close(self) -> None:
@@ -177,12 +182,20 @@ class FaultyFileSystem:
         self.inner = inner
         self.faults = faults
 
+    @property
+    def sync_failed(self) -> Callable[[OSError, str | None], None]:
+        return self.inner.sync_failed
+
+    @sync_failed.setter
+    def sync_failed(self, told: Callable[[OSError, str | None], None]) -> None:
+        self.inner.sync_failed = told
+
     def reach(self, operation: str, path: str, size: int = 0) -> None:
         """Before each call."""
         self.faults.reach(operation, path, size)
 
     def _wrapped(self, file: OpenFile, path: str) -> FaultyFile:
-        return FaultyFile(file, path, self.reach)
+        return FaultyFile(file, path, self)
 
     def create_temp(self) -> OpenFile:
         self.reach("create_temp", UNNAMED)
@@ -211,7 +224,11 @@ class FaultyFileSystem:
         return self.inner.make_directory(path)
 
     def sync_directory(self, path: str) -> None:
-        self.reach("sync_directory", path)
+        try:
+            self.reach("sync_directory", path)
+        except OSError as error:
+            self.sync_failed(error, path)
+            raise
         self.inner.sync_directory(path)
 
     def list_directory(self, path: str) -> list[str]:

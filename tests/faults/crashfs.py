@@ -88,6 +88,7 @@ class CrashFileSystem:
         """`nameless`: temporary files have no name before they are published, as with O_TMPFILE."""
         self.nameless = nameless
         self.observer: Callable[[str], None] | None = None
+        self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
         self.free_bytes = TOTAL_BYTES
         self.is_present = True
         self._numbers = 0

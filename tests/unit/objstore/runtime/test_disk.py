@@ -282,3 +282,20 @@ async def test_paths_stay_inside(make_disk: MakeDisk, path: str) -> None:
     with pytest.raises(ValueError):
         await disk.commit(Change(path, b""))
     assert disk.failed is None
+
+
+@pytest.mark.parametrize(
+    ("directory", "code", "lost"), [(None, errno.EIO, True), (None, errno.ENOSPC, False), ("d", errno.ENOSPC, True)]
+)
+async def test_a_failed_sync_of_anybody_ends_the_writing(
+    make_disk: MakeDisk, fs: RecordingFileSystem, directory: str | None, code: int, lost: bool
+) -> None:
+    disk = make_disk()
+    fs.sync_failed(OSError(code, "injected"), directory)
+    assert (disk.failed is not None) == lost
+    if lost:
+        with pytest.raises(NodeError) as refused:
+            await disk.commit(put(1))
+        assert refused.value.code is Code.DEVICE_FAILED
+    else:
+        await disk.commit(put(1))

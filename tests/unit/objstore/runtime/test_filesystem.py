@@ -148,3 +148,23 @@ def test_a_device_that_moved_away_is_not_present(tmp_path: Path) -> None:
     root.rmdir()
     (tmp_path / "unmounted").rename(root)
     assert fs.present()
+
+
+def test_whoever_watches_hears_of_a_failed_sync(fs: RealFileSystem) -> None:
+    heard: list[str | None] = []
+    fs.sync_failed = lambda _error, directory: heard.append(directory)
+    fs.make_directory("d")
+    fs.sync_directory("d")
+    file = fs.create_temp()
+    file.sync()
+    assert heard == []
+    reader, writer = os.pipe()  # cannot be synced
+    os.dup2(reader, file.fd)
+    with pytest.raises(OSError, match=r".+"):
+        file.sync()
+    os.dup2(reader, fs._directories["d"].fd)
+    with pytest.raises(OSError, match=r".+"):
+        fs.sync_directory("d")
+    assert heard == [None, "d"]
+    os.close(reader)
+    os.close(writer)
