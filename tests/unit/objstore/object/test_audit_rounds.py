@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from objstore.model.names import ObjectName
-from objstore.object.auditor import AuditSettings, ObjectAuditor
+from objstore.object.auditor import OVERHEAD_BYTES, AuditSettings, ObjectAuditor
 from objstore.object.examining import PIECE_BYTES
 from objstore.proxy.store import ClusterStore
 from objstore.runtime.clock import SystemClock
@@ -119,20 +119,25 @@ def auditor_of(cluster: Cluster, number: int, clock: SystemClock, settings: Audi
     return ObjectAuditor(node.object._devices.values(), known._placement, known._own, known._caller, clock, settings)
 
 
-async def test_it_reads_no_faster_than_it_may(cluster: Cluster, store: ClusterStore) -> None:
-    for number in range(10):
-        await put(store, named(cluster, f"o{number}-"), LARGE)
+@pytest.mark.parametrize(("count", "body"), [(10, LARGE), (400, b"tiny"), (50, bytes(PIECE_BYTES))], ids=["large", "tiny", "small"])
+async def test_it_reads_no_faster_than_it_may(cluster: Cluster, store: ClusterStore, count: int, body: bytes) -> None:
+    for number in range(count):
+        await put(store, ObjectName("AUTH_test", "c", f"o{number}"), body)
+    held = len(cluster.nodes[0].data_files())
     clock = CountedClock()
     figures = await auditor_of(cluster, 0, clock, AuditSettings(bytes_per_s=1e6)).run_once()
-    assert figures["bytes"] == 10 * len(LARGE)
-    assert clock.slept_s == pytest.approx((10 * len(LARGE) - 4 * PIECE_BYTES) / 1e6, rel=0.05)
+    assert figures["bytes"] == held * len(body) and held > count / 2
+    assert clock.slept_s == pytest.approx((held * (OVERHEAD_BYTES + len(body)) - 4 * PIECE_BYTES) / 1e6, rel=0.05)
 
 
-async def test_no_call_of_a_disk_thread_reads_much(cluster: Cluster, store: ClusterStore) -> None:
-    for number in range(30):
-        await put(store, named(cluster, f"o{number}-"), LARGE if number % 10 == 0 else bytes(50_000))
+@pytest.mark.parametrize(("count", "body"), [(3, LARGE), (30, bytes(200_000)), (300, b"tiny")], ids=["large", "small", "tiny"])
+async def test_no_call_of_a_disk_thread_does_much(cluster: Cluster, store: ClusterStore, count: int, body: bytes) -> None:
+    for number in range(count):
+        await put(store, named(cluster, f"o{number}-"), body)
     node = cluster.nodes[0]
-    real, run, reads = node.disk.fs.open, node.disk.run, []
+    real, run = node.disk.fs.open, node.disk.run
+    reads: list[int] = []
+    opens: list[int] = []
 
     def open_(path: str) -> RealFile:
         file = real(path)
@@ -143,15 +148,18 @@ async def test_no_call_of_a_disk_thread_reads_much(cluster: Cluster, store: Clus
             return pread(size, offset)
 
         file.pread = counted  # type: ignore[method-assign]
+        opens[-1] += 1
         return file
 
     async def run_(fn: Callable[[], object]) -> object:
         reads.append(0)
+        opens.append(0)
         return await run(fn)
 
     node.disk.fs.open, node.disk.run = open_, run_  # type: ignore[method-assign, assignment]
     await node.run(AUDITOR)
-    assert sum(reads) > 3_000_000 and max(reads) <= 2 * PIECE_BYTES
+    assert sum(reads) >= count * len(body) and sum(opens) >= count
+    assert max(reads) <= 2 * PIECE_BYTES and max(opens) <= 8
 
 
 async def test_a_pass_goes_on_where_an_earlier_process_stopped(cluster: Cluster, store: ClusterStore) -> None:

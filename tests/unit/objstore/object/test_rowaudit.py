@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.formats.messages import DeleteObject, ListTable, MergeObjectRows, ObjectPage, PutObject, Query, WriteTable
+from objstore.formats.messages import DeleteObject, ListTable, MergeObjectRows, ObjectPage, PostObject, PutObject, Query, WriteTable
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, ContainerNotFound, ObjectNotFound
 from objstore.model.names import ObjectName
@@ -189,15 +189,19 @@ async def test_one_replica_of_the_container_that_differs_saves_the_object(
     assert body == b"dark" and version is not None and version.timestamp < timestamp
 
 
-async def test_what_is_newer_than_the_deletion_is_not_dark(cluster: Cluster, store: ClusterStore) -> None:
-    """An object put again while the container replicas do not know it yet; so with a POST after the deletion."""
+@pytest.mark.parametrize("change", ["PUT", "POST"])
+async def test_what_is_newer_than_the_deletion_is_not_dark(cluster: Cluster, store: ClusterStore, change: str) -> None:
+    """The container replicas do not know it yet."""
     name = named(cluster, "o")
     await dark(cluster, store, name)
     place, later = cluster.place(name), from_seconds(cluster.clock.now() + 1)
     target = place.replicas[2].target
-    await cluster.ask(2, PutObject(target, place.hash, Version(str(name), later, size=3), b"new", None))
+    if change == "PUT":
+        await cluster.ask(2, PutObject(target, place.hash, Version(str(name), later, size=3), b"new", None))
+    else:
+        await cluster.ask(2, PostObject(target, place.hash, str(name), later, {}, {"a": "b"}, None, None))
     assert (await cluster.nodes[2].run(AUDITOR))["dark"] == 0
-    assert (await cluster.held(name, range(2, 3)))[0][1] == b"new"
+    assert (await cluster.held(name, range(2, 3)))[0][1] == (b"new" if change == "PUT" else b"dark")
 
 
 async def test_a_deletion_on_its_way_is_the_same_one(cluster: Cluster, store: ClusterStore) -> None:
