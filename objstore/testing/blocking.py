@@ -2,19 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from objstore.app.config import Config
+from objstore.formats.messages import NodeReport
 from objstore.testing.cluster import Cluster
 from objstore.testing.damage import Part
+from objstore.testing.devicefaults import FREE_BYTES
+from objstore.testing.faultyfs import ANY
 from objstore.testing.holdings import Replica
 from objstore.testing.layout import Settings, Shape
 from objstore.testing.life import Nodes
 from objstore.testing.login import KEY, USER
+from objstore.testing.membership import TIMEOUT_S
 from objstore.testing.passes import Passes
 from objstore.testing.processes import START_TIMEOUT_S, State
+from objstore.testing.snapshot import Snapshot
+from ring.builder import RingBuilder
 
 if TYPE_CHECKING:
     from swiftclient.client import Connection
@@ -38,6 +44,7 @@ class BlockingCluster:
         part_power: int = 6,
         daemons: bool = False,
         network_faults: bool = True,
+        disk_faults: bool = True,
         seed: int = 1,
         settings: Settings | None = None,
         environment: Mapping[str, str] | None = None,
@@ -55,6 +62,7 @@ class BlockingCluster:
             part_power=part_power,
             daemons=daemons,
             network_faults=network_faults,
+            disk_faults=disk_faults,
             seed=seed,
             settings=settings,
             environment=environment,
@@ -164,6 +172,9 @@ class BlockingCluster:
     def logs(self, node: str) -> str:
         return self._cluster.logs(node)
 
+    def status(self, node: str) -> NodeReport:
+        return self._run(self._cluster.status(node))
+
     # --- processes ---------------------------------------------------------------------------------------------
 
     def kill(self, nodes: Nodes) -> None:
@@ -209,6 +220,78 @@ class BlockingCluster:
 
     def skew_clock(self, nodes: Nodes, seconds: float) -> None:
         self._run(self._cluster.skew_clock(nodes, seconds))
+
+    # --- disks -------------------------------------------------------------------------------------------------
+
+    def fill_disk(self, node: str, device: str, free_bytes: int = FREE_BYTES) -> None:
+        self._run(self._cluster.fill_disk(node, device, free_bytes))
+
+    def free_disk(self, node: str, device: str) -> None:
+        self._run(self._cluster.free_disk(node, device))
+
+    def fail_disk(
+        self,
+        node: str,
+        device: str,
+        operation: str = ANY,
+        *,
+        error: str = "EIO",
+        path: str = ANY,
+        nth: int = 0,
+        lasting: bool = False,
+    ) -> None:
+        self._run(self._cluster.fail_disk(node, device, operation, error=error, path=path, nth=nth, lasting=lasting))
+
+    def slow_disk(self, node: str, device: str, seconds: float, operation: str = "sync", *, path: str = ANY) -> None:
+        self._run(self._cluster.slow_disk(node, device, seconds, operation, path=path))
+
+    def heal_disk(self, node: str, device: str) -> None:
+        self._run(self._cluster.heal_disk(node, device))
+
+    def heal_disks(self) -> None:
+        self._run(self._cluster.heal_disks())
+
+    def remove_disk(self, node: str, device: str) -> None:
+        self._run(self._cluster.remove_disk(node, device))
+
+    def return_disk(self, node: str, device: str) -> None:
+        self._run(self._cluster.return_disk(node, device))
+
+    def replace_disk(self, node: str, device: str) -> None:
+        self._run(self._cluster.replace_disk(node, device))
+
+    # --- rings -------------------------------------------------------------------------------------------------
+
+    def update_rings(
+        self, change: Callable[[RingBuilder], object], rings: Collection[str] | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._run(self._cluster.update_rings(change, rings, timeout_s=timeout_s))
+
+    def add_node(self, devices: int | None = None, zone: int | None = None) -> str:
+        return self._run(self._cluster.add_node(devices, zone))
+
+    def add_device(self, node: str) -> str:
+        return self._run(self._cluster.add_device(node))
+
+    def remove_device(self, node: str, device: str) -> None:
+        self._run(self._cluster.remove_device(node, device))
+
+    def set_weight(self, node: str, device: str, weight: float) -> None:
+        self._run(self._cluster.set_weight(node, device, weight))
+
+    # --- settling ----------------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        self._run(self._cluster.restore())
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        self._run(self._cluster.settle(timeout_s))
+
+    def unsettled(self) -> list[str]:
+        return self._run(self._cluster.unsettled())
+
+    def snapshot(self) -> Snapshot:
+        return self._run(self._cluster.snapshot())
 
     # --- background jobs and replicas --------------------------------------------------------------------------
 

@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 from objstore.app.config import Config
 from objstore.app.rings import load_rings
+from objstore.formats.messages import NodeReport
 from objstore.runtime.offsetclock import write_offset
-from objstore.testing import damage
+from objstore.testing import damage, settling, snapshot
+from objstore.testing.devicefaults import DeviceFaults
 from objstore.testing.failures import ClusterError
 from objstore.testing.holdings import Holdings, Replica, object_name
 from objstore.testing.layout import Settings, Shape
 from objstore.testing.life import Life, Nodes
 from objstore.testing.login import KEY, USER, swift_connection
-from objstore.testing.network import Network
-from objstore.testing.passes import Passes, run_passes
+from objstore.testing.membership import Membership
+from objstore.testing.networkfaults import NetworkFaults
+from objstore.testing.passes import Passes, report_of, run_passes
 from objstore.testing.processes import START_TIMEOUT_S, State
+from objstore.testing.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from swiftclient.client import Connection
 
+SETTLE_POLL_S = 0.1
+LINES_SHOWN = 20
 
-class Cluster:
+
+class Cluster(NetworkFaults, DeviceFaults, Membership):
     """`async with Cluster() as cluster:` starts it and, at the end, leaves nothing of it.
 
     Storage nodes are called node1, node2 ..., their devices d1, d2 ..., proxies proxy1, proxy2 .... Each is one process, which
@@ -42,6 +49,7 @@ class Cluster:
         part_power: int = 6,
         daemons: bool = False,
         network_faults: bool = True,
+        disk_faults: bool = True,
         seed: int = 1,
         settings: Settings | None = None,
         environment: Mapping[str, str] | None = None,
@@ -49,14 +57,23 @@ class Cluster:
         keep: bool = False,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        """`zones`: one per node unless given; `devices`: per node. `network_faults=False`: nodes speak to each other directly.
-        The same `seed` puts the same names on the same devices. `settings`: configuration keys by section. `environment`: for all
-        processes. `directory`: where the files are, an empty one that stays; else a temporary one, which stays with `keep`.
-
-        Raises ClusterError for a cluster that cannot be.
+        """`zones`: one per node unless given; `devices`: per node. `network_faults=False`: nodes speak to each other directly;
+        `disk_faults=False`: disks do not fail on request. The same `seed` puts the same names on the same devices. `settings`:
+        configuration keys by section. `environment`: for all processes. `directory`: where the files are, an empty one that stays;
+        else a temporary one, which stays with `keep`. Raises ClusterError for a cluster that cannot be.
         """
         self.shape = Shape(
-            nodes, zones or nodes, devices, replicas, proxies, part_power, daemons, network_faults, seed, settings or {}
+            nodes=nodes,
+            zones=zones or nodes,
+            devices=devices,
+            replicas=replicas,
+            proxies=proxies,
+            part_power=part_power,
+            daemons=daemons,
+            network_faults=network_faults,
+            disk_faults=disk_faults,
+            seed=seed,
+            settings=settings or {},
         )
         self.shape.check()
         self._life = Life(self.shape, environment or {}, directory, keep=keep, start_timeout_s=start_timeout_s)
@@ -155,6 +172,10 @@ class Cluster:
         """What a node's processes printed so far."""
         return self._life.process(node).log()
 
+    async def status(self, node: str) -> NodeReport:
+        """What a storage node says of itself: its devices, rings and background jobs. Raises ClusterError when it is silent."""
+        return await report_of(self._life.client, self._life.process(node).member)
+
     # --- processes ---------------------------------------------------------------------------------------------
 
     async def kill(self, nodes: Nodes) -> None:
@@ -193,57 +214,6 @@ class Cluster:
                 raise ClusterError(f"{node} still runs after {timeout_s:g} s")
             await asyncio.sleep(0.02)
 
-    # --- the network between nodes -----------------------------------------------------------------------------
-
-    async def partition(self, a: Nodes, b: Nodes, *, one_way: bool = False, refuse: bool = False) -> None:
-        """Nothing that nodes `a` and `b` send each other arrives, until `heal`; nobody is told. `one_way`: what `b` sends still
-        arrives at `a`. So requests of `b` arrive at `a` and are carried out, and the replies are lost. `refuse`: connections
-        are reset at once instead.
-        """
-        what = {"refused": True} if refuse else {"lost": True}
-        self._change(a, b, one_way=one_way, what=what)
-
-    async def delay(self, a: Nodes, b: Nodes, seconds: float, *, one_way: bool = False) -> None:
-        """All that they send each other arrives so much later; a request and its reply are late twice, unless `one_way`: then
-        only what `a` sends is late.
-        """
-        self._change(a, b, one_way=one_way, what={"delay_s": seconds})
-
-    async def bandwidth(self, a: Nodes, b: Nodes, bytes_per_s: float, *, one_way: bool = False) -> None:
-        """Each connection between them carries at most so much in each direction; 0: as much as it can."""
-        self._change(a, b, one_way=one_way, what={"bytes_per_s": bytes_per_s})
-
-    async def cut(self, a: Nodes, b: Nodes, after_bytes: int = 0, *, connections: int = 1) -> None:
-        """The next connections on which `a` sends `b` more than `after_bytes` from now on end there."""
-        self._change(a, b, one_way=True, what={"cut_after": after_bytes, "cuts": connections})
-
-    async def flip(self, a: Nodes, b: Nodes, after_bytes: int = 0, *, connections: int = 1) -> None:
-        """One bit of what `a` sends `b` is turned over on the wire, behind `after_bytes` of a connection from now on."""
-        self._change(a, b, one_way=True, what={"flip_after": after_bytes, "flips": connections})
-
-    async def heal(self) -> None:
-        """The network is whole again. Connections on which bytes were lost break now, as they would have before long."""
-        if self._life.network is not None:
-            self._life.network.heal()
-
-    def connections(self, a: str, b: str) -> int:
-        """How many connections `a` has made to `b` so far."""
-        return self._network().connections[a, b]
-
-    def _change(self, a: Nodes, b: Nodes, *, one_way: bool, what: dict[str, Any]) -> None:
-        network = self._network()
-        for one in self._life.chosen(a):
-            for other in self._life.chosen(b):
-                if one is not other:
-                    network.change(one.member.name, other.member.name, **what)
-                    if not one_way:
-                        network.change(other.member.name, one.member.name, **what)
-
-    def _network(self) -> Network:
-        if self._life.network is None:
-            raise ClusterError("the nodes speak to each other directly: the cluster was made with network_faults=False")
-        return self._life.network
-
     # --- clocks ------------------------------------------------------------------------------------------------
 
     async def skew_clock(self, nodes: Nodes, seconds: float) -> None:
@@ -263,6 +233,32 @@ class Cluster:
         if check and failures:
             raise ClusterError("\n".join(failures))
         return passes
+
+    # --- settling ----------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Put right whatever a test broke: the network, clocks, disks; nodes that are paused go on, those that are down start."""
+        await settling.restore(self)
+
+    async def settle(self, timeout_s: float = 60.0) -> None:
+        """`restore`, then run passes of all jobs until nothing is left to do: every copy where it
+        should be and equal to the others, nothing on handoffs, no update waiting. Raises ClusterError with what is still otherwise.
+        """
+        await self.restore()
+        deadline = time.monotonic() + timeout_s
+        while lines := await settling.round_of(self):
+            if time.monotonic() > deadline:
+                more = [f"and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
+                raise ClusterError("\n".join([f"not settled within {timeout_s:g} s:", *lines[:LINES_SHOWN], *more]))
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    async def unsettled(self) -> list[str]:
+        """What `settle` would wait for, without doing anything about it: a plain line for each."""
+        return await settling.unsettled(self)
+
+    async def snapshot(self) -> Snapshot:
+        """What every device holds, copy by copy, read from the devices themselves."""
+        return await asyncio.to_thread(snapshot.take, self._holdings())
 
     # --- replicas ----------------------------------------------------------------------------------------------
 

@@ -43,8 +43,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How many of what. `zones`: node i is in zone i modulo `zones`. `daemons`: whether background jobs run by themselves; else
-    a test runs them. `network_faults`: whether what nodes say to each other passes through the test. The same `seed`, shape and
-    names give the same placement.
+    a test runs them. `network_faults`: whether what nodes say to each other passes through the test. `disk_faults`: whether their
+    file systems fail on request. The same `seed`, shape and names give the same placement.
     """
 
     nodes: int = 4
@@ -55,6 +55,7 @@ class Shape:
     part_power: int = 6
     daemons: bool = False
     network_faults: bool = True
+    disk_faults: bool = True
     seed: int = 1
     settings: Settings = field(default_factory=dict)
 
@@ -98,6 +99,11 @@ class Member:
         return os.path.join(self.home, "clock")
 
     @property
+    def faults_file(self) -> str:
+        """What is wrong with its devices."""
+        return os.path.join(self.home, "faults.json")
+
+    @property
     def log(self) -> str:
         return os.path.join(self.home, "log")
 
@@ -128,6 +134,16 @@ class Layout:
         for device in range(1, devices + 1):
             make_device(config, f"d{device}")
         return member
+
+    def devices_of(self, member: Member) -> list[str]:
+        """The devices that it has, in their order."""
+        return sorted(os.listdir(member.devices_root), key=lambda name: int(name[1:]))
+
+    def add_device(self, member: Member) -> str:
+        """One more, empty; the rings do not know it yet."""
+        name = f"d{len(self.devices_of(member)) + 1}"
+        make_device(load_config(member.config), name)
+        return name
 
     def add_proxy(self, number: int, ip: str, bound_ip: str, public_port: int) -> Member:
         """A proxy, which logs users in as well."""
@@ -188,7 +204,7 @@ class Layout:
             builder.rebalance(seed=self.shape.seed)
             save_ring(self.path("rings"), name, builder)
 
-    def change_rings(self, names: list[str], change: Callable[[RingBuilder], None], now_s: float) -> None:
+    def change_rings(self, names: list[str], change: Callable[[RingBuilder], object], now_s: float) -> None:
         """Apply `change` to each builder, rebalance, and write the ring."""
         for name in names:
             builder = load_builder(self.path("rings", f"{name}.builder"))

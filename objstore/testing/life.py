@@ -10,6 +10,7 @@ from objstore.app.config import Config
 from objstore.app.configfile import ConfigError, load_config, read_secret
 from objstore.app.failure import Failure
 from objstore.app.identity import cluster_fingerprint
+from objstore.app.storage import FAULTS_VARIABLE
 from objstore.rpc.client import RpcClient
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.knobs import Knobs
@@ -128,10 +129,11 @@ class Life:
 
     def died(self) -> str:
         """As Cluster.died."""
-        gone = [process for process in self.processes.values() if process.died and process.exit_code != -9]
-        return "\n".join(
-            f"{one.member.name} ended by itself with exit code {one.exit_code}; its log: {one.member.log}" for one in gone
-        )
+        lines = [process.trouble for process in self.processes.values() if process.trouble]
+        for one in self.processes.values():
+            if one.died and one.exit_code != -9:
+                lines.append(f"{one.member.name} ended by itself with exit code {one.exit_code}; its log: {one.member.log}")
+        return "\n".join(lines)
 
     # --- processes ---------------------------------------------------------------------------------------------
 
@@ -140,22 +142,36 @@ class Life:
         process.launch({**self._of_member(process.member), **environment})
 
     def _of_member(self, member: Member) -> dict[str, str]:
-        return {**self._environment, CLOCK_FILE: member.clock_file}
+        ours = {CLOCK_FILE: member.clock_file}
+        if self.layout.shape.disk_faults:
+            ours[FAULTS_VARIABLE] = member.faults_file
+        return {**self._environment, **ours}
 
     async def ready(self, processes: list[NodeProcess]) -> None:
         """Until all of them serve, and whoever found them missing will look again. Raises ClusterError."""
         await asyncio.gather(*(process.ready(self._start_timeout_s) for process in processes))
         for process in processes:
+            process.watch(self._replace)
             if self.network is not None and process.member.kind == "storage":
                 self.network.open(process.member)
         await asyncio.sleep(RECONNECT_S)
+
+    async def _replace(self, process: NodeProcess) -> None:
+        """One after the other, not side by side as under the supervisor: others miss it for a moment."""
+        await process.stop()  # in the task that watches it, which ends itself otherwise
+        self._shut(process)
+        self.launch(process, {})
+        await self.ready([process])
 
     async def end(self, processes: list[NodeProcess], *, at_once: bool) -> None:
         """By SIGKILL, or in order; connections to them are refused afterwards."""
         await asyncio.gather(*((process.kill() if at_once else process.stop()) for process in processes))
         for process in processes:
-            if self.network is not None and process.member.kind == "storage":
-                self.network.shut(process.member)
+            self._shut(process)
+
+    def _shut(self, process: NodeProcess) -> None:
+        if self.network is not None and process.member.kind == "storage":
+            self.network.shut(process.member)
 
     # --- what it is --------------------------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """The processes of a cluster under test: started as the supervisor starts them, then killed, paused, started again one by one."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from objstore.app.spawn import Launch, spawn
@@ -58,10 +60,15 @@ class NodeProcess:
     def __init__(self, member: Member, janitor: Janitor) -> None:
         self.member = member
         self.state: State = "down"
-        self.starts = 0
+        self.trouble = ""
+        """Why it could not be replaced when it asked for that."""
+        self.started_s = 0.0
+        """Monotonic time of the last start."""
         self._janitor = janitor
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._said = b""
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -108,34 +115,57 @@ class NodeProcess:
         self._control.setblocking(False)
         self._janitor.watch(self._process.pid)
         self.state = "running"
-        self.starts += 1
+        self.started_s = time.monotonic()
 
     async def ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until it serves. Raises ClusterError with the end of its log."""
-        assert self._control is not None
-        said = b""
-        try:
+        said = ""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while b"ready\n" not in said:
-                    data = await asyncio.get_running_loop().sock_recv(self._control, 64)
-                    if not data:
-                        break
-                    said += data
-        except (TimeoutError, ConnectionError):
-            data = b""
-        if b"ready\n" not in said:
+                while said != "ready" and (said := await self._word()):
+                    continue
+        if said != "ready":
             await self.kill()
             end = "\n".join(self.log().splitlines()[-LOG_LINES_SHOWN:])
             raise ClusterError(f"{self.member.name} did not become ready; its log ends with:\n{end}")
 
+    def watch(self, replace: Callable[["NodeProcess"], Awaitable[None]]) -> None:
+        """Do what a supervisor does: when it asks for a new process in its place, `replace` gives it one."""
+
+        async def listen() -> None:
+            while word := await self._word():
+                if word == "replace":
+                    try:
+                        await replace(self)
+                    except ClusterError as error:
+                        self.trouble = str(error)
+                    return
+
+        self._watching = asyncio.create_task(listen())
+
+    async def _word(self) -> str:
+        """The next thing it says; "" when it has ended."""
+        while b"\n" not in self._said and self._control is not None:
+            try:
+                data = await asyncio.get_running_loop().sock_recv(self._control, 64)
+            except OSError:
+                data = b""
+            if not data:
+                return ""
+            self._said += data
+        word, _, self._said = self._said.partition(b"\n")
+        return word.decode()
+
     async def kill(self) -> None:
         """SIGKILL; gone when this returns. Nothing happens to one that is down."""
+        self._leave_alone()
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
         await self._reap()
 
     async def stop(self) -> None:
         """SIGTERM; after END_TIMEOUT_S, SIGKILL."""
+        self._leave_alone()
         if self._process is not None and self._process.poll() is None:
             self.resume()
             self._process.send_signal(signal.SIGTERM)
@@ -168,7 +198,14 @@ class NodeProcess:
         if self.state == "down" or self.died:
             raise ClusterError(f"{self.member.name} is down: restart it first")
 
+    def _leave_alone(self) -> None:
+        """Nobody replaces it from now on, unless it is done just now."""
+        if self._watching is not None and self._watching is not asyncio.current_task():
+            self._watching.cancel()
+        self._watching = None
+
     def _forget(self) -> None:
+        self._said = b""
         if self._control is not None:
             self._control.close()
             self._control = None

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def public(kind: type) -> dict[str, object]:
-    return {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    members = {name: member for base in reversed(kind.__mro__[:-1]) for name, member in vars(base).items()}
+    return {name: member for name, member in members.items() if not name.startswith("_")}
 
 
 def signature(function: object) -> list[tuple[str, object, object]]:

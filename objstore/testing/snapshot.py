@@ -1,0 +1,175 @@
+"""All that the devices of a cluster hold at one moment, copy by copy, so that it can be compared."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from objstore.account.store import CONTAINER_ROWS
+from objstore.container.store import OBJECT_ROWS
+from objstore.formats.filenames import FileName, file_name, policy_directory
+from objstore.formats.objectmeta import Damaged, UnknownFormat
+from objstore.model.rows import ContainerRow, ObjectRow
+from objstore.object.files import choose
+from objstore.runtime.filesystem import TMP
+from objstore.tables.draft import State, load_state
+from objstore.tables.rowkind import RowKind
+from objstore.tables.schema import ForeignContents, WrongSchema, open_reader
+from objstore.testing.holdings import META_ATTRIBUTE, Holdings, object_files, version_of
+from ring.ring import Ring
+
+R = TypeVar("R", ObjectRow, ContainerRow)
+READ_BYTES = 1 << 20
+UNREADABLE = (sqlite3.Error, WrongSchema, ForeignContents)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What one device holds of one thing. `primary`: its place among the primaries, None on a handoff. `content`: equal exactly
+    when what counts of it is, byte for byte. `surplus`: files that do not count.
+    """
+
+    node: str
+    device: str
+    primary: int | None
+    content: str
+    surplus: int = 0
+    alive: bool = True
+    """Not deleted."""
+
+    def __str__(self) -> str:
+        return f"{self.node}/{self.device}"
+
+
+@dataclass(slots=True)
+class Thing:
+    """One object, container or account, with all its copies. `primaries`: how many it should have."""
+
+    kind: str
+    name: str
+    primaries: int
+    copies: list[Copy] = field(default_factory=list)
+    rows: dict[str, ObjectRow | ContainerRow] = field(default_factory=dict)
+    """Of a container or an account: live rows of one copy, by name."""
+    figures: tuple[int, int] = (0, 0)
+    """Objects and bytes, as that copy counts them."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Everything, by kind and hash. `stray`: what no device should hold, in plain words."""
+
+    things: dict[tuple[str, bytes], Thing] = field(default_factory=dict)
+    stray: list[str] = field(default_factory=list)
+
+    def named(self, kind: str) -> dict[str, Thing]:
+        """All of one kind ("object", "container", "account") by name."""
+        return {thing.name: thing for (found, _), thing in self.things.items() if found == kind}
+
+
+def take(holdings: Holdings) -> Snapshot:
+    """Read every device. What changes meanwhile may be seen half: take it again when nothing does. Blocking."""
+    snapshot = Snapshot()
+    for member, device, path in holdings.devices():
+        for policy, ring in holdings.rings.objects.items():
+            _objects(snapshot, holdings, ring, policy, (member.name, member.ip, device, path))
+        _tables(snapshot, holdings, holdings.rings.container, OBJECT_ROWS, (member.name, member.ip, device, path))
+        _tables(snapshot, holdings, holdings.rings.account, CONTAINER_ROWS, (member.name, member.ip, device, path))
+        snapshot.stray += [f"{member.name}/{device} holds the temporary file {name}" for name in _names(os.path.join(path, TMP))]
+    return snapshot
+
+
+_Place = tuple[str, str, str, str]
+"""Node, its address, device, the device's path."""
+
+
+def _partitions(ring: Ring, holdings: Holdings, place: _Place, root: str) -> Iterator[tuple[str, int | None, int]]:
+    """Each partition's directory below `root`, the device's place in it, and how many primaries it has."""
+    _, ip, device, _ = place
+    for text in _names(root):
+        if text.isdigit() and int(text) < ring.partition_count:
+            order = holdings.order(ring, int(text))
+            yield os.path.join(root, text), order.get((ip, device)), len(order)
+
+
+def _objects(snapshot: Snapshot, holdings: Holdings, ring: Ring, policy: int, place: _Place) -> None:
+    node, _, device, path = place
+    for directory, primary, primaries in _partitions(ring, holdings, place, os.path.join(path, policy_directory(policy))):
+        by_hash: dict[bytes, list[FileName]] = {}
+        for file in object_files(directory):
+            by_hash.setdefault(file.hash, []).append(file)
+        for hash_, files in by_hash.items():
+            counting, surplus = choose(files)
+            kept = [file for file in files if file not in surplus]
+            try:
+                content = " ".join(_digest(os.path.join(directory, file_name(*file))) for file in kept)
+            except FileNotFoundError:  # replaced since it was listed
+                continue
+            thing = snapshot.things.setdefault(("object", bytes([policy]) + hash_), Thing("object", hash_.hex(), primaries))
+            thing.copies.append(Copy(node, device, primary, content, len(surplus), counting.alive))
+            if not thing.name.startswith("/"):
+                thing.name = _name_of(os.path.join(directory, file_name(*kept[0]))) or thing.name
+
+
+def _name_of(path: str) -> str:
+    try:
+        return version_of(path).name
+    except (OSError, Damaged, UnknownFormat):
+        return ""
+
+
+def _digest(path: str) -> str:
+    """Of a file's bytes, its metadata, and its name."""
+    digest = hashlib.sha256(os.path.basename(path).encode())
+    with open(path, "rb") as file:
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+        try:
+            digest.update(os.getxattr(file.fileno(), META_ATTRIBUTE))
+        except OSError:
+            digest.update(b"no metadata")
+    return digest.hexdigest()
+
+
+def _tables(snapshot: Snapshot, holdings: Holdings, ring: Ring, kind: RowKind[R], place: _Place) -> None:
+    node, _, device, path = place
+    for directory, primary, primaries in _partitions(ring, holdings, place, os.path.join(path, kind.directory)):
+        for name in _names(directory):
+            if not name.endswith(".db"):
+                continue
+            hash_ = bytes.fromhex(name.removesuffix(".db"))
+            try:
+                state, rows = read_table(os.path.join(directory, name), kind, hash_)
+            except UNREADABLE as error:
+                snapshot.stray.append(f"{node}/{device} holds the database {name}, unreadable: {error}")
+                continue
+            thing = snapshot.things.setdefault((kind.kind, hash_), Thing(kind.kind, state.settings.name, primaries))
+            content = hashlib.sha256(repr((state.settings, state.stats, rows)).encode()).hexdigest()
+            thing.copies.append(Copy(node, device, primary, content, 0, state.settings.exists))
+            thing.rows = {row.name: row for row in rows if not row.deleted}
+            thing.figures = (state.stats.object_count, state.stats.bytes_used)
+
+
+def read_table(path: str, kind: RowKind[R], hash_: bytes) -> tuple[State, list[R]]:
+    """Settings and figures of a database, and all its rows by name, deleted ones included. Raises UNREADABLE."""
+    connection = open_reader(path)
+    try:
+        connection.execute("BEGIN")
+        state = load_state(connection, kind.kind, hash_)
+        columns = ", ".join(kind.column_names)
+        rows = kind.unpack(connection.execute(f"SELECT {columns} FROM row ORDER BY name").fetchall())  # noqa: S608 - our own names
+    finally:
+        connection.close()
+    return state, rows
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
