@@ -24,7 +24,7 @@ from objstore.formats.messages import (
 )
 from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
-from objstore.object.device import ObjectDevice
+from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import NOTHING, Files, Place, place_of
 from objstore.object.reader import Corrupt, OpenObject, open_object, read_version
 from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, PeerUnavailable
@@ -120,6 +120,8 @@ class Pusher:
         except Corrupt as error:
             await device.set_aside(push.place, error)
             raise NodeError(Code.CORRUPT, str(error)) from error
+        except OSError as error:
+            raise read_failed(error) from error
 
     async def _stream(self, device: ObjectDevice, push: Push, found: OpenObject, index: IndexTarget | None) -> None:
         version = found.version

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from objstore.model.errors import Code, NodeError
+from objstore.runtime.filesystem import NO_SPACE_ERRNOS
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, OpenFile
 from objstore.runtime.knobs import Knobs
 
 NAMING_ATTEMPTS_MAX = 4
-NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CRASH_POINTS = ("disk.contents_synced", "disk.log_synced", "disk.named", "disk.directories_synced", "disk.acknowledged")
 
 

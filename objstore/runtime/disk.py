@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from objstore.model.errors import Code, NodeError
-from objstore.runtime.committer import NO_SPACE_ERRNOS, Committer, Outcome, SyncFailed, room
+from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
 from objstore.runtime.crashpoints import NoCrashPoints
-from objstore.runtime.filesystem import check_path
+from objstore.runtime.filesystem import NO_SPACE_ERRNOS, check_path
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.readers import ReaderPool

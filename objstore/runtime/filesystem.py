@@ -7,6 +7,7 @@ A temporary file has no name (O_TMPFILE) and gets one by linkat: measured 10–1
 crash leaves nothing behind. Where the file system lacks O_TMPFILE, named files in tmp/ are used, removed at the next start.
 """
 
+import contextlib
 import ctypes
 import errno
 import itertools
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from objstore.runtime.interface import OpenFile
 
 TMP = "tmp"
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ATTRIBUTE_PREFIX = "user."
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 _WRITE_BYTES_MAX = 1 << 30
@@ -69,11 +71,7 @@ class RealFile:
         self._fs.start_sync(self.fd)
 
     def sync(self) -> None:
-        try:
-            os.fdatasync(self.fd)
-        except OSError as error:
-            self._fs.sync_failed(error, None)
-            raise
+        self._fs.sync(self.fd, None)
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
@@ -109,6 +107,7 @@ class RealFileSystem:
         self._lock = threading.Lock()
         self._temp_numbers = itertools.count()
         self.start_sync = _start_sync_call()
+        self._lost = False
         self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
         self.make_directory(TMP)
         for name in self.list_directory(TMP):  # the process is the device's only writer: these are a dead one's
@@ -167,7 +166,7 @@ class RealFileSystem:
         return self._directory(parent), name
 
     def make_directory(self, path: str) -> list[str]:
-        changed = []
+        changed: list[str] = []
         parent_path = ""
         for name in path.split("/"):
             _check_name(name)
@@ -176,6 +175,11 @@ class RealFileSystem:
                 os.mkdir(name, 0o700, dir_fd=self._directory(parent_path).fd)
             except FileExistsError:
                 self._directory(here)
+            except OSError:
+                for path_made in (*changed, parent_path):  # it may have been made all the same
+                    with contextlib.suppress(FileNotFoundError):
+                        self.sync_directory(path_made)
+                raise
             else:
                 self._forget(here)
                 changed.append(parent_path)
@@ -184,10 +188,21 @@ class RealFileSystem:
 
     def sync_directory(self, path: str) -> None:
         directory = self._directory(path)
+        self.sync(directory.fd, path)
+
+    def sync(self, fd: int, directory: str | None) -> None:
+        """Sync a directory, or a file (None)."""
+        if self._lost:
+            raise OSError(errno.EIO, "an earlier sync failed", directory)
         try:
-            os.fsync(directory.fd)
+            if directory is None:
+                os.fdatasync(fd)
+            else:
+                os.fsync(fd)
         except OSError as error:
-            self.sync_failed(error, path)
+            # Space promised by delayed allocation that was not there: only that file is lost.
+            self._lost = directory is not None or error.errno not in NO_SPACE_ERRNOS
+            self.sync_failed(error, directory)
             raise
 
     def list_directory(self, path: str) -> list[str]:

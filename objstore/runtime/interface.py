@@ -83,10 +83,14 @@ class FileSystem(Protocol):
         """For appending, made when missing."""
 
     def make_directory(self, path: str) -> list[str]:
-        """Make it and its parents; returns the directories whose entries changed (to be synced); "" is the device's own."""
+        """Make it and its parents; returns the directories whose entries changed (to be synced); "" is the device's own. When it
+        raises, what it has made is durable.
+        """
 
     def sync_directory(self, path: str) -> None:
-        """The names in it are durable when it returns, not its own name."""
+        """The names in it are durable when it returns, not its own name. After a failed sync (but of a file, for lack of space)
+        this and OpenFile.sync raise for ever: a later success would mean nothing.
+        """
 
     def list_directory(self, path: str) -> list[str]:
         """Sorted names; [] when the directory is missing."""

@@ -150,7 +150,7 @@ def test_a_device_that_moved_away_is_not_present(tmp_path: Path) -> None:
     assert fs.present()
 
 
-def test_whoever_watches_hears_of_a_failed_sync(fs: RealFileSystem) -> None:
+def test_whoever_watches_hears_of_a_failed_sync(fs: RealFileSystem, device: Path) -> None:
     heard: list[str | None] = []
     fs.sync_failed = lambda _error, directory: heard.append(directory)
     fs.make_directory("d")
@@ -162,9 +162,37 @@ def test_whoever_watches_hears_of_a_failed_sync(fs: RealFileSystem) -> None:
     os.dup2(reader, file.fd)
     with pytest.raises(OSError, match=r".+"):
         file.sync()
+    with pytest.raises(OSError, match="an earlier sync failed"):
+        fs.sync_directory("d")
+    with pytest.raises(OSError, match="an earlier sync failed"):
+        fs.create_temp().sync()
+    os.dup2(reader, fs._directories["d"].fd)
+    with pytest.raises(OSError, match=r".+"):
+        fs.sync_directory("d")
+    assert heard == [None]
+    fs = RealFileSystem(str(device))
+    fs.sync_failed = lambda _error, directory: heard.append(directory)
+    fs.sync_directory("d")
     os.dup2(reader, fs._directories["d"].fd)
     with pytest.raises(OSError, match=r".+"):
         fs.sync_directory("d")
     assert heard == [None, "d"]
     os.close(reader)
     os.close(writer)
+
+
+class SyncsNoted(RealFileSystem):
+    """Writes down which directories are synced."""
+
+    def sync_directory(self, path: str) -> None:
+        self.__dict__.setdefault("synced", []).append(path)
+        super().sync_directory(path)
+
+
+def test_a_directory_that_could_not_be_made_leaves_its_parents_durable(device: Path) -> None:
+    device.mkdir()
+    fs = SyncsNoted(str(device))
+    with pytest.raises(OSError, match=r"(?i)name too long"):
+        fs.make_directory("objects/12/" + "x" * 300)
+    assert fs.__dict__["synced"] == ["", "objects", "objects/12"]
+    assert fs.make_directory("objects/12") == []
