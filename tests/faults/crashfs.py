@@ -70,6 +70,7 @@ class CrashFile:
 
     def sync(self) -> None:
         self._require_open()
+        self.fs.require_sound()
         self.fs.note("sync")
         self.fs.sync_node(self.node)
 
@@ -89,6 +90,8 @@ class CrashFileSystem:
         self.nameless = nameless
         self.observer: Callable[[str], None] | None = None
         self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
+        self.lost = False
+        """A sync failed: none succeeds any more."""
         self.free_bytes = TOTAL_BYTES
         self.is_present = True
         self._numbers = 0
@@ -127,6 +130,10 @@ class CrashFileSystem:
         directory.sync()
 
     # --- failed syncs ------------------------------------------------------------------------------------------
+
+    def require_sound(self) -> None:
+        if self.lost:
+            raise OSError(errno.EIO, "an earlier sync failed")
 
     def lose_data(self, file: OpenFile) -> None:
         """A sync of the file failed: what was written since the last one is never durable, nor is anything after it."""
@@ -177,6 +184,7 @@ class CrashFileSystem:
 
     def sync_directory(self, path: str) -> None:
         directory = self.directory(path)
+        self.require_sound()
         self.note("sync_directory")
         self.sync_entries(directory, path)
 

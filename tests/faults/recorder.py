@@ -9,7 +9,7 @@ from objstore.runtime.filesystem import TMP
 from tests.faults.crashfs import CrashFileSystem
 from tests.faults.crashnodes import Image
 from tests.faults.crashstates import Figures, crash_images
-from tests.faults.ledger import ABSENT, Client, Ledger, Truth, observed, row_problem
+from tests.faults.ledger import ABSENT, Client, Ledger, Truth, look, observed, row_problem
 from tests.faults.rig import CONTAINER, Containers, ObjectNode, StillClock, Subject, Wire
 
 CUTS_MAX = 3
@@ -135,7 +135,7 @@ async def sound(world: World, truth: Truth) -> list[str]:
     problems, states = [], {}
     for name, allowed in truth:
         subject = world.ledger.subjects[name]
-        state = states[name] = await observed(world.node, subject)
+        state = states[name] = await look(world.node, world.ledger, subject)
         if state not in allowed:
             seen = state._replace(body=state.body[:8])
             problems.append(f"{name}: reads as {seen}, none of {[one._replace(body=one.body[:8]) for one in allowed]}")
@@ -144,7 +144,7 @@ async def sound(world: World, truth: Truth) -> list[str]:
         problems.append(f"the updater left {figures}")
     for name, state in states.items():
         problem = row_problem(world.containers.rows.get(name), state)
-        if problem:
+        if problem and name not in world.ledger.damaged:
             problems.append(f"{name}: {problem}")
     if left := world.fs.list_directory(TMP):
         problems.append(f"left in tmp: {left}")
