@@ -10,7 +10,7 @@ QUICK := $(wildcard tests/unit tests/golden)
 SUITES := $(QUICK) $(wildcard tests/contract tests/faults)
 SERIAL := $(wildcard tests/cluster)
 
-.PHONY: help install run test check fmt bench crash-states conformance-swift clean
+.PHONY: help install run test check fmt bench crash-states injections power-cuts conformance-swift clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -47,6 +47,12 @@ bench: install  ## measure CPU per request, throughput and memory of a developme
 
 crash-states: install  ## the states that a power cut may leave, in memory: how many were checked
 	@$(PY) -m tests.faults crash-states
+
+injections: install  ## every call to the file system and to SQLite's files fails once: how many did
+	@$(PY) -m tests.faults injections
+
+power-cuts: install  ## power cuts of a whole cluster on a loop-mounted file system: how many, and what was lost (needs root)
+	@$(PY) -m tests.faults power-cuts
 
 conformance-swift: install  ## OpenStack Swift's own functional tests against a development cluster
 	$(PY) tests/conformance/swift_functional.py
