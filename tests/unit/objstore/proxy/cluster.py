@@ -48,13 +48,16 @@ _DISK_KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, reader_threads=1)
 class Node:
     """One storage node with one device, `d1`."""
 
+    file_system: type[RealFileSystem] = RealFileSystem
+    table_device: type[TableDevice] = TableDevice
+
     def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         self.address = Address("127.0.0.1", 6000 + number)
         self.root = root
-        fs = RealFileSystem(str(root))
+        fs = self.file_system(str(root))
         log = PendingLog(fs)
         self.disk = RealDisk("d1", fs, log_sink=log, knobs=_DISK_KNOBS)
-        self.tables = TableDevice("d1", str(root), self.disk, clock, crash=NoCrashPoints())
+        self.tables = self.table_device("d1", str(root), self.disk, clock, crash=NoCrashPoints())
         self.dispatcher = Dispatcher()
         caller = network.client(f"node{number}", Dispatcher())
         self.account = AccountServer({"d1": self.tables}, caller, clock)
@@ -88,7 +91,11 @@ class Node:
 
 
 class Cluster:
-    """`count` nodes; every partition's primaries are the first `replicas` of them, so the rest are handoffs."""
+    """`count` nodes; every partition's primaries are the first `replicas` of them, so the rest are handoffs. On directories that
+    are there already it is the same cluster again.
+    """
+
+    node: type[Node] = Node
 
     def __init__(self, root: Path, count: int, replicas: int, policies: Policies = ONE_POLICY, table_replicas: int = 0) -> None:
         self.clock = SystemClock()
@@ -100,8 +107,8 @@ class Cluster:
         self.rings = Rings(tables, tables, {policy.index: ring for policy in policies}, b"pre", b"suf")
         for number in range(count):
             directory = root / f"n{number}"
-            directory.mkdir()
-            self.nodes.append(Node(number, directory, self.network, self.clock, self.rings))
+            directory.mkdir(exist_ok=True)
+            self.nodes.append(self.node(number, directory, self.network, self.clock, self.rings))
         self.stores: list[ClusterStore] = []
 
     def store(self, knobs: ProxyKnobs = QUICK, clock: SystemClock | None = None) -> ClusterStore:
