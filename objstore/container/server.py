@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 
 from objstore.container.comparing import Compare
+from objstore.container.rowaudit import RowAudit
 from objstore.container.store import OBJECT_ROWS
 from objstore.container.updater import ContainerUpdater
 from objstore.formats.messages import CompareRows, MergeObjectRows, Message, ObjectPage, Ready, RowsCompared
 from objstore.model.rows import ObjectRow
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
+from objstore.runtime.pacing import TokenBucket
 from objstore.tables.device import TableDevice
 from objstore.tables.operations import Merge
 from objstore.tables.service import SKEW_S_MAX, TableService
 from objstore.tables.upkeep import Upkeep, UpkeepSettings
+
+ROW_AUDIT_BURST = 256
 
 
 class ContainerServer:
@@ -37,7 +41,10 @@ class ContainerServer:
             written=self.updater.report_now,
             skew_s_max=skew_s_max,
         )
-        self.upkeep = None if upkeep is None else Upkeep(self.service, caller, clock, upkeep)
+        self.upkeep: Upkeep | None = None
+        if upkeep is not None:
+            pace = TokenBucket(clock, upkeep.audit_rows_per_s, ROW_AUDIT_BURST)
+            self.upkeep = Upkeep(self.service, caller, clock, upkeep, RowAudit(upkeep.placement, caller, clock, pace))
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Answer WriteTable, StatTable, ListTable of containers, MergeObjectRows, CompareRows, and other nodes' daemons."""

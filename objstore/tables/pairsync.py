@@ -251,7 +251,7 @@ class PairSync(Generic[R]):
 def _described(pair: Pair) -> dict[str, str]:
     address = pair.other.address
     return {
-        "name": pair.name,
+        "table": pair.name,
         "path": f"{pair.device.name}/{pair.place.path}",
         "node": f"{address.ip}:{address.port}/{pair.other.target.device}",
     }

@@ -10,6 +10,7 @@ from objstore.placement.places import Placement
 from objstore.rpc.interface import Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
 from objstore.runtime.pacing import TokenBucket
+from objstore.tables.auditor import Check, TableAuditor
 from objstore.tables.comparison import WHOLE_ROWS_MIN
 from objstore.tables.neighbours import Neighbours
 from objstore.tables.pairsync import PairSync
@@ -40,16 +41,22 @@ class UpkeepSettings:
 class Upkeep:
     """Of the databases of one kind on this process's devices."""
 
-    def __init__(self, service: TableService[R], caller: Caller, clock: Clock, settings: UpkeepSettings) -> None:
+    def __init__(
+        self, service: TableService[R], caller: Caller, clock: Clock, settings: UpkeepSettings, check: Check | None = None
+    ) -> None:
+        """`check`: what the auditor does beside looking at the databases themselves."""
         neighbours = Neighbours(settings.placement, settings.own)
         pace = TokenBucket(clock, settings.replicate_bytes_per_s, BURST_BYTES)
         pairs = PairSync(service, caller, clock, pace, whole_rows_min=settings.whole_rows_min)
         self._sync = SyncService(service, neighbours, clock)
         self.replicator = TableReplicator(service, neighbours, pairs, clock, settings.horizon)
+        audit_pace = TokenBucket(clock, settings.audit_bytes_per_s, BURST_BYTES)
+        self.auditor = TableAuditor(service, neighbours, pairs, audit_pace, check)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Answer other replicators."""
         self._sync.register(dispatcher)
 
     def workers(self) -> list[Worker]:
-        return [self.replicator]
+        """Both daemons."""
+        return [self.replicator, self.auditor]

@@ -1,7 +1,6 @@
 """Several storage nodes in one process, with real databases, a ring, and their replicators."""
 
 import asyncio
-import hashlib
 import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +12,7 @@ from objstore.account.server import AccountServer
 from objstore.account.store import CONTAINER_ROWS
 from objstore.container.server import ContainerServer
 from objstore.container.store import OBJECT_ROWS
-from objstore.formats.messages import Address, Kind, Settings, WriteTable
+from objstore.formats.messages import Address, Kind, Settings, Target, WriteTable
 from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.placement.places import Placement, Rings
@@ -74,12 +73,18 @@ class Node:
         assert server.upkeep is not None
         return await server.upkeep.replicator.run_once()
 
+    async def audit(self, kind: Kind = "container") -> dict[str, int]:
+        server = self.container if kind == "container" else self.account
+        assert server.upkeep is not None
+        return await server.upkeep.auditor.run_once()
+
     async def merge(self, *rows: Any, name: str = NAME, **fields: Any) -> None:
         await self.device.apply(self._rig.place(name), Merge(name, rows, **fields))
 
     async def write(self, action: Any, second: float, name: str = NAME, **fields: Any) -> None:
         place = self._rig.place(name)
-        request = WriteTable(place.kind.kind, self._rig.target, place.hash, name, from_seconds(second), action, **fields)
+        target = Target("d1", place.partition)
+        request = WriteTable(place.kind.kind, target, place.hash, name, from_seconds(second), action, **fields)
         await self.device.apply(place, Write(request))
 
     async def database(self, name: str = NAME) -> Database[Any] | None:
@@ -123,7 +128,6 @@ class SyncRig:
         self.horizon = 0
         self.whole_rows_min = whole_rows_min
         self.nodes: list[Node] = []
-        self.target = Placement(self.rings).container("a", "b").replicas[0].target
 
     def place(self, name: str) -> Place:
         parts = name[1:].split("/")
@@ -173,7 +177,3 @@ async def sync_rig(
             rig.nodes.append(Node(number, device, rig))
         yield rig
         await asyncio.gather(*rig.network.tasks)
-
-
-def hash_of(name: str) -> bytes:
-    return hashlib.md5(name.encode()).digest()
