@@ -17,11 +17,12 @@ from objstore.formats.auditcursor import Cursor, decode_cursor, encode_cursor
 from objstore.formats.filenames import partition_directory, policy_of_directory
 from objstore.formats.messages import Address
 from objstore.model.errors import NodeError, Unavailable
+from objstore.model.listed import container_of
 from objstore.model.names import ObjectName
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.examining import PIECE_BYTES, Examined, examine, unreadable
 from objstore.object.files import NOTHING, Place, list_partition
-from objstore.object.merge import container_of, valid_name
+from objstore.object.merge import valid_name
 from objstore.object.reader import Corrupt
 from objstore.object.rowaudit import FIGURES as ROW_FIGURES
 from objstore.object.rowaudit import RowAudit

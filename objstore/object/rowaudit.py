@@ -26,10 +26,10 @@ from objstore.formats.messages import (
 )
 from objstore.formats.messages import Message as Request
 from objstore.model.errors import Code, NodeError
+from objstore.model.listed import row_of
 from objstore.model.quorum import majority
 from objstore.model.rows import ObjectRow
 from objstore.model.version import Version
-from objstore.object.merge import row_of
 from objstore.placement.places import Placement, Replica, TablePlace
 from objstore.rpc.interface import Caller, PeerUnavailable
 from objstore.runtime.pacing import TokenBucket

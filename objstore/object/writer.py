@@ -15,13 +15,14 @@ from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, Put
 from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
 from objstore.formats.pending import PendingUpdate, frame
 from objstore.model.errors import Code, NodeError
+from objstore.model.listed import container_of, row_of
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
 from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BEFORE_REPLY
 from objstore.object.device import ObjectDevice
 from objstore.object.files import Files, Place, place_of
-from objstore.object.merge import container_of, merge_meta, normal, row_of, valid_name
+from objstore.object.merge import merge_meta, normal, valid_name
 from objstore.object.reader import read_version
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload

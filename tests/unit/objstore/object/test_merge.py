@@ -1,8 +1,8 @@
 import pytest
 
-from objstore.model.rows import ObjectRow
+from objstore.model.listed import container_of, row_of
 from objstore.model.version import Version
-from objstore.object.merge import container_of, merge_meta, normal, row_of, valid_name
+from objstore.object.merge import merge_meta, normal, valid_name
 
 DATA = Version("/a/c/o/p", 10, size=3, etag="e", content_type="t/t", headers={"h": "1"}, user={"u": "1"}, system={"s": "1"})
 
@@ -24,10 +24,8 @@ def test_a_content_type_counts_when_given_after_the_data(when: int, expected: st
 
 
 def test_rows() -> None:
-    assert row_of(DATA) == ObjectRow("o/p", 10, False, 3, "e", "t/t", 10, 10)
     assert row_of(normal(DATA)) == row_of(DATA)
     assert row_of(merge_meta(DATA, Version("/a/c/o/p", 20, headers={"x-delete-at": "1800000000"}))).delete_at == 1_800_000_000
-    assert row_of(Version("/a/c/o", 10, deleted=True)) == ObjectRow("o", 10, True, meta_timestamp=10)
 
 
 @pytest.mark.parametrize("name", ["/a/c/o", "/a/c/o/", "/a/c//", "/a b/ü/o\x01"])

@@ -11,12 +11,12 @@ import pytest
 from objstore.formats.messages import DeleteObject, ListTable, MergeObjectRows, ObjectPage, PostObject, PutObject, Query, WriteTable
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, ContainerNotFound, ObjectNotFound
+from objstore.model.listed import row_of
 from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
 from objstore.object import rowaudit
-from objstore.object.merge import row_of
 from objstore.placement.places import Placement
 from objstore.proxy.operations import NewObject
 from objstore.proxy.store import ClusterStore
