@@ -76,7 +76,7 @@ class NodeService:
         return DaemonReport(await loop.run_once())
 
     async def _report(self, device: DeviceView) -> DeviceReport:
-        if device.disk is None:
+        if device.disk is None or device.disk.gone:
             return DeviceReport(device.name, device.state(), 0, 0, 0, 0, device.path)
         try:
             total, free = await device.disk.run(device.disk.fs.free)

@@ -105,6 +105,7 @@ class Lifetime:
     async def _tell(self, request: Message, _context: CallContext) -> Message:
         assert isinstance(request, TellAge)
         self.uptime.learn(request.age_s)
+        self._heard = True
         return ClusterAge(self.uptime.age_s, self._clock.now())
 
     async def ask(self) -> None:

@@ -117,11 +117,13 @@ class Holdings:
 
     async def load(self) -> None:
         """Read the log of an earlier process."""
-        await self.device.disk.run(self.log.load)
+        if not self.device.disk.gone:
+            await self.device.disk.run(self.log.load)
 
     async def save(self) -> None:
         """Write what the log learned."""
-        await self.device.disk.run(self.log.flush)
+        if not self.device.disk.gone:
+            await self.device.disk.run(self.log.flush)
 
 
 def files_of(held: HeldObject) -> Files:

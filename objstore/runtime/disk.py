@@ -123,6 +123,8 @@ class RealDisk:
 
     async def run(self, fn: Callable[[], T]) -> T:
         """As Disk.run."""
+        if self.gone:
+            raise NodeError(Code.DEVICE_FAILED, self._failed or "")
         return await self._readers.run(fn)
 
     def fail(self, reason: str) -> None:

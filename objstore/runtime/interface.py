@@ -166,7 +166,8 @@ class Disk(Protocol):
 
     async def run(self, fn: Callable[[], T]) -> T:
         """Run blocking calls in one of the device's threads (reads; writes to a temporary file). Passes on what `fn` raises;
-        raises NodeError busy when too many wait. Cancelled: `fn` still runs to its end, its result is dropped.
+        raises NodeError busy when too many wait, device_failed when the device is gone. Cancelled: `fn` still runs to its end, its
+        result is dropped.
         """
 
     @property
