@@ -82,7 +82,9 @@ async def test_a_cluster_that_was_off_for_weeks_starts_as_if_nothing_had_happene
 async def test_one_node_that_was_off_while_the_others_went_on_is_refused() -> None:
     async with Cluster(nodes=4, devices=1, network_faults=False) as cluster:
         stamps = [Path(cluster.device_path(node, "d1"), STAMP) for node in cluster.nodes]
-        while not all(map(Path.exists, stamps)):  # written once the nodes have met
+        for _ in range(100):  # they are written once the nodes have met
+            if all(map(Path.exists, stamps)):
+                break
             await asyncio.sleep(0.1)
         await cluster.terminate(cluster.nodes)
         for node in cluster.nodes[1:]:
