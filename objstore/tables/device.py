@@ -195,6 +195,8 @@ class TableDevice:
     def _run_group(self, place: Place, jobs: Sequence[Job]) -> list[Outcome]:
         if len(jobs) > 1 and any(isinstance(job, Action) for job in jobs):
             return self._one_by_one(place, jobs)
+        if self.disk.failed is None and not self.disk.fs.present():  # SQLite goes by paths: it must not find another disk there
+            self.disk.fail("device: it is not there any more")
         if self.disk.failed is not None and not all(isinstance(job, Open) for job in jobs):
             # They came before the failure was known; a sync that succeeds now says nothing about what was lost.
             if len(jobs) > 1:
