@@ -1,0 +1,98 @@
+"""Real power cuts: a cluster under load on a loop-mounted ext4 that is shut down under it, again and again.
+
+Needs root, loop devices and mkfs.ext4; where these are missing nothing is passed, but skipped with the reason.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.faults.figures import Count
+
+ROOT = Path(__file__).resolve().parents[2]
+CUTS = 200
+SECONDS = 90.0
+CUTS_OF_CONTROL = 10
+
+pytestmark = pytest.mark.xdist_group("power cuts")
+
+
+@cache
+def missing() -> str:
+    """Why power cannot be cut here; "" when it can."""
+    done = cutting("--probe")
+    return "" if done.returncode == 0 else done.stdout.strip() or done.stderr.strip()[-300:]
+
+
+def cutting(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.faults.cutting", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS + 120, check=False)
+
+
+def skip_if_missing() -> None:
+    if missing():
+        pytest.skip(f"power cuts: {missing()}")
+
+
+def cut(*options: str) -> tuple[dict[str, int], list[str]]:
+    """Figures and problems of one run."""
+    skip_if_missing()
+    done = cutting(*options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    return said["figures"], said["problems"]
+
+
+def test_nothing_acknowledged_is_lost(count: Count) -> None:
+    figures, problems = cut("--cuts", str(CUTS), "--seconds", str(SECONDS))
+    count("power cuts", **figures)
+    assert figures["cuts"] >= CUTS / 2, "the machine is too slow to say anything"
+    assert figures["objects"] > figures["cuts"] and figures["rows"] > figures["cuts"]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("setting", "symptom"),
+    [
+        ("files", "lost objects"),
+        ("directories", "lost objects"),
+        ("rows", "lost rows"),
+        ("quorum", "lost objects"),
+    ],
+)
+def test_a_wrong_setting_loses(setting: str, symptom: str, count: Count) -> None:
+    """Files not synced, directories not synced, SQLite's synchronous=NORMAL, one of three replicas is enough."""
+    figures, problems = cut("--cuts", str(CUTS_OF_CONTROL), "--setting", setting)
+    count("power cut controls", **{"wrong settings": 1, "seen": int(figures[symptom] > 0)})
+    assert figures[symptom] > 0, problems
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_mounted(end: signal.Signals, tmp_path: Path) -> None:
+    skip_if_missing()
+    command = [sys.executable, "-m", "tests.faults.cutting", "--cuts", "1000", str(tmp_path)]
+    image = tmp_path / "image"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        assert eventually(lambda: loops_of(image))
+        process.send_signal(end)
+    assert eventually(lambda: not loops_of(image))
+
+
+def loops_of(image: Path) -> str:
+    return subprocess.run(["losetup", "-j", str(image)], capture_output=True, text=True, timeout=10, check=True).stdout
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    deadline = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
