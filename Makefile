@@ -45,6 +45,12 @@ fmt: install  ## format and sort imports
 bench: install  ## measure CPU per request, throughput and memory of a development cluster
 	$(PY) -m bench.main
 
+healing: install  ## how long until three good copies stand again after a lost device and a flipped bit
+	$(PY) -m bench.healing
+
+held: install  ## latencies and errors under load while a node is killed, then paused
+	$(PY) -m bench.held
+
 crash-states: install  ## the states that a power cut may leave, in memory: how many were checked
 	@$(PY) -m tests.faults crash-states
 
