@@ -10,7 +10,7 @@ QUICK := $(wildcard tests/unit tests/golden)
 SUITES := $(QUICK) $(wildcard tests/contract tests/faults)
 SERIAL := $(wildcard tests/cluster)
 
-.PHONY: help install run test check fmt bench crash-states injections power-cuts conformance-swift clean
+.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts conformance-swift clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
