@@ -72,7 +72,9 @@ class Membership:
         return device
 
     async def remove_device(self, node: str, device: str) -> None:
-        """Take a device out of all rings; what is on it stays there until the replicators have moved it."""
+        """Take a device out of all rings, as if it had broken: its node does not use it any more, what is on it stays there, and
+        the replicators copy what others have. (`set_weight` 0 empties it first.)
+        """
         ip = self._life.process(node).member.ip
 
         def change(builder: RingBuilder) -> None:

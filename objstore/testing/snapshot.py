@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,6 +14,7 @@ from objstore.container.store import OBJECT_ROWS
 from objstore.formats.filenames import FileName, file_name, policy_directory
 from objstore.formats.objectmeta import Damaged, UnknownFormat
 from objstore.model.rows import ContainerRow, ObjectRow
+from objstore.model.version import Version
 from objstore.object.files import choose
 from objstore.runtime.filesystem import TMP
 from objstore.tables.draft import State, load_state
@@ -22,6 +25,8 @@ from ring.ring import Ring
 
 R = TypeVar("R", ObjectRow, ContainerRow)
 READ_BYTES = 1 << 20
+LOG = "-wal"
+COPY_ATTEMPTS_MAX = 5
 UNREADABLE = (sqlite3.Error, WrongSchema, ForeignContents)
 
 
@@ -51,6 +56,8 @@ class Thing:
     name: str
     primaries: int
     copies: list[Copy] = field(default_factory=list)
+    version: Version | None = None
+    """Of an object: what one copy's data file says, None when it is deleted or its metadata cannot be read."""
     rows: dict[str, ObjectRow | ContainerRow] = field(default_factory=dict)
     """Of a container or an account: live rows of one copy, by name."""
     figures: tuple[int, int] = (0, 0)
@@ -73,9 +80,12 @@ class Snapshot:
 
 
 def take(holdings: Holdings) -> Snapshot:
-    """Read every device. What changes meanwhile may be seen half: take it again when nothing does. Blocking."""
+    """Read every device that the rings have. What changes meanwhile may be seen half: take it again when nothing does. Blocking."""
     snapshot = Snapshot()
+    in_rings = {(device.ip, device.device) for device in holdings.rings.devices()}
     for member, device, path in holdings.devices():
+        if (member.ip, device) not in in_rings:
+            continue
         for policy, ring in holdings.rings.objects.items():
             _objects(snapshot, holdings, ring, policy, (member.name, member.ip, device, path))
         _tables(snapshot, holdings, holdings.rings.container, OBJECT_ROWS, (member.name, member.ip, device, path))
@@ -112,15 +122,18 @@ def _objects(snapshot: Snapshot, holdings: Holdings, ring: Ring, policy: int, pl
                 continue
             thing = snapshot.things.setdefault(("object", bytes([policy]) + hash_), Thing("object", hash_.hex(), primaries))
             thing.copies.append(Copy(node, device, primary, content, len(surplus), counting.alive))
-            if not thing.name.startswith("/"):
-                thing.name = _name_of(os.path.join(directory, file_name(*kept[0]))) or thing.name
+            version = _version(os.path.join(directory, file_name(*kept[0])))
+            if version is not None:
+                thing.name = version.name
+                if counting.alive and (thing.version is None or thing.version.timestamp < version.timestamp):
+                    thing.version = version
 
 
-def _name_of(path: str) -> str:
+def _version(path: str) -> Version | None:
     try:
-        return version_of(path).name
+        return version_of(path)
     except (OSError, Damaged, UnknownFormat):
-        return ""
+        return None
 
 
 def _digest(path: str) -> str:
@@ -145,6 +158,8 @@ def _tables(snapshot: Snapshot, holdings: Holdings, ring: Ring, kind: RowKind[R]
             hash_ = bytes.fromhex(name.removesuffix(".db"))
             try:
                 state, rows = read_table(os.path.join(directory, name), kind, hash_)
+            except FileNotFoundError:  # removed since it was listed
+                continue
             except UNREADABLE as error:
                 snapshot.stray.append(f"{node}/{device} holds the database {name}, unreadable: {error}")
                 continue
@@ -156,16 +171,50 @@ def _tables(snapshot: Snapshot, holdings: Holdings, ring: Ring, kind: RowKind[R]
 
 
 def read_table(path: str, kind: RowKind[R], hash_: bytes) -> tuple[State, list[R]]:
-    """Settings and figures of a database, and all its rows by name, deleted ones included. Raises UNREADABLE."""
-    connection = open_reader(path)
-    try:
-        connection.execute("BEGIN")
-        state = load_state(connection, kind.kind, hash_)
-        columns = ", ".join(kind.column_names)
-        rows = kind.unpack(connection.execute(f"SELECT {columns} FROM row ORDER BY name").fetchall())  # noqa: S608 - our own names
-    finally:
-        connection.close()
-    return state, rows
+    """Settings and figures of a database, and all its rows by name, deleted ones included. Raises UNREADABLE, FileNotFoundError.
+
+    A copy is read. SQLite knows who else has a database open by locks that its owner's process loses when it closes any other
+    descriptor of the file: whoever then opens the file itself and closes it takes the write-ahead log away from a running node.
+    """
+    with tempfile.TemporaryDirectory(prefix="objstore-read-") as directory:
+        connection = open_reader(_copied(path, directory))
+        try:
+            connection.execute("BEGIN")
+            state = load_state(connection, kind.kind, hash_)
+            columns = ", ".join(kind.column_names)
+            found = connection.execute(f"SELECT {columns} FROM row ORDER BY name").fetchall()  # noqa: S608 - our own names
+            return state, kind.unpack(found)
+        finally:
+            connection.close()
+
+
+def _copied(path: str, directory: str) -> str:
+    """The database and its log as of one moment, unless they change all the time: then the last attempt is taken."""
+    copy = os.path.join(directory, "copy.db")
+    for _ in range(COPY_ATTEMPTS_MAX):
+        before = _state(path)
+        shutil.copyfile(path, copy)
+        try:
+            shutil.copyfile(path + LOG, copy + LOG)
+        except FileNotFoundError:
+            pass
+        if _state(path) == before:
+            break
+        if os.path.exists(copy + LOG):
+            os.unlink(copy + LOG)
+    return copy
+
+
+def _state(path: str) -> list[tuple[int, int, int] | None]:
+    found: list[tuple[int, int, int] | None] = []
+    for name in (path, path + LOG):
+        try:
+            stat = os.stat(name)
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def _names(directory: str) -> list[str]:
