@@ -27,6 +27,7 @@ _SENTENCES = {
     406: "None of the formats asked for is available.",
     408: "The client sent too slowly.",
     409: "The state of the resource does not allow this.",
+    410: "The resource was deleted.",
     411: "Content-Length or a chunked body is required.",
     412: "A condition of the request does not hold.",
     413: "The body is too large.",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from objstore.account.server import AccountServer
+from objstore.app.cleaning import cleaning_jobs
 from objstore.app.config import Config
 from objstore.app.configfile import read_secret
 from objstore.app.daemons import NodeService, no_such_daemon
@@ -28,6 +29,7 @@ from objstore.app.version import VERSION
 from objstore.container.server import ContainerServer
 from objstore.formats.messages import Address
 from objstore.model.errors import Code, NodeError
+from objstore.object.auditor import AuditSettings
 from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
 from objstore.placement.places import Placement
@@ -155,7 +157,8 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     )
     upkeep = _upkeep(config, placement, addresses, lifetime)
     wait_s = config.storage.index_timeout_s
-    objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=wait_s, replication=replication)
+    audit = AuditSettings(config.daemons.audit_bytes_per_s, config.daemons.audit_rows_per_s)
+    objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=wait_s, replication=replication, audit=audit)
     servers: dict[str, _Server] = {
         "account": AccountServer(tables, caller, clock, upkeep),
         "container": ContainerServer(tables, caller, clock, upkeep),
@@ -164,12 +167,14 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     for table in tables.values():
         table.start()
     loops = []
+    cleaning = cleaning_jobs(graph, config, rings, addresses, caller, clock, lifetime, tables)
     for role, server in servers.items():
         if role in config.node.roles:
             server.register(dispatcher)
             await server.start()
             graph.on_stop(f"{role} server", server.stop)
-            loops += [WorkerLoop(worker, clock, rng, interval_s=interval_s(config, worker)) for worker in server.workers()]
+            jobs = [*server.workers(), *([cleaning[role]] if role in cleaning else ())]
+            loops += [WorkerLoop(worker, clock, rng, interval_s=interval_s(config, worker)) for worker in jobs]
 
     def changed(now: RingFiles) -> None:
         if _device_names(config, now, addresses) != names:

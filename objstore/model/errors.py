@@ -58,6 +58,10 @@ class AccountNotFound(StoreError):
     """(404)"""
 
 
+class AccountDeleted(StoreError):
+    """It was deleted, and nobody has made it again (410)."""
+
+
 class ContainerNotFound(StoreError):
     """(404)"""
 

@@ -17,13 +17,13 @@ from objstore.formats.pending import PendingUpdate, frame
 from objstore.model.errors import Code, NodeError
 from objstore.model.listed import container_of, row_of
 from objstore.model.rows import ObjectRow
-from objstore.model.timestamps import seconds_of
+from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.model.version import Version
 from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BEFORE_REPLY
 from objstore.object.device import ObjectDevice
 from objstore.object.files import Files, Place, place_of
 from objstore.object.merge import merge_meta, normal, valid_name
-from objstore.object.reader import read_version
+from objstore.object.reader import read_newest, read_version
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
 from objstore.runtime.interface import Change, Clock, CrashPoints, OpenFile
@@ -98,7 +98,7 @@ class ObjectWriter:
     async def delete(self, device: ObjectDevice, request: DeleteObject) -> Stored:
         """Write a tombstone. Raises NodeError."""
         subject = self._subject(device, request.target, request.hash, request.name, request.index, request.defer)
-        self._check_time(request.timestamp, request.pushed)
+        self._check_time(max(request.timestamp, from_seconds(request.expected_delete_at)), request.pushed)
         tombstone = Version(request.name, request.timestamp, deleted=True)
         async with device.locks.of(subject.place):
             before = await device.files(subject.place)
@@ -106,6 +106,8 @@ class ObjectWriter:
                 step = None
             else:
                 _require_newer(request.timestamp, before, request.pushed)
+                if request.expected_delete_at and before.alive:
+                    await self._require_delete_at(subject, request.expected_delete_at)
                 after = Files(request.timestamp, True)
                 step = _Step(
                     Change(
@@ -214,6 +216,14 @@ class ObjectWriter:
             return data, read_version(fs, subject.place, files.meta, FileKind.META, subject.name) if files.meta else None
 
         return await subject.device.read(subject.place, read, locked=True)
+
+    async def _require_delete_at(self, subject: Subject, expected: int) -> None:
+        def read(files: Files) -> Version:
+            return read_newest(subject.device.disk.fs, subject.place, files, subject.name)
+
+        version = await subject.device.read(subject.place, read, locked=True)
+        if version.delete_at != expected:
+            raise NodeError(Code.NEWER_EXISTS, "the object has another x-delete-at", max(version.order))
 
     async def _commit(self, subject: Subject, step: _Step | None) -> int:
         """Returns the id of the pending record, 0 when there is none."""

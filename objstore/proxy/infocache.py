@@ -48,6 +48,11 @@ class Info:
     def exists(self) -> bool:
         return self.settings.exists
 
+    @property
+    def deleted(self) -> bool:
+        """It existed, and was not made again since."""
+        return self.settings.delete_timestamp > 0 and not self.settings.exists
+
     def value(self, key: str) -> str:
         """A setting, "" when it is not set."""
         setting = self.settings.values.get(key)

@@ -4,7 +4,15 @@ import msgspec
 
 from objstore.formats.messages import Query, Settings, Stats
 from objstore.model.acl import clean_account_acl, clean_container_acl
-from objstore.model.errors import AccountNotFound, Conflict, ContainerNotFound, InvalidInput
+from objstore.model.errors import (
+    AccessDenied,
+    AccountDeleted,
+    AccountNotFound,
+    Conflict,
+    ContainerNotFound,
+    InvalidInput,
+    Unavailable,
+)
 from objstore.model.metadata import check_headers, check_metadata, check_text
 from objstore.model.names import ACCOUNT_NAME_BYTES_MAX, check_container_name
 from objstore.model.policy import Policies
@@ -61,7 +69,10 @@ class Tables:
 
     async def _seen(self, ctx: Context, account: str) -> None:
         """A missing account looks empty to its owner, who may make it by using it, and is missing to others."""
-        if not (await self.account(account)).exists and not ctx.identity.owner_of(account):
+        info = await self.account(account)
+        if info.deleted:
+            raise AccountDeleted("the account was deleted")
+        if not info.exists and not ctx.identity.owner_of(account):
             raise AccountNotFound("there is no such account")
 
     async def put_account(self, ctx: Context, account: str, values: dict[str, str]) -> bool:
@@ -69,6 +80,8 @@ class Tables:
         if not ctx.identity.reseller:
             raise denial(ctx.identity)
         info = await self.account(account)
+        if info.deleted and not await self._reaped(account):
+            raise AccessDenied("Recently deleted")
         change = TableChange("create", self._account_values(ctx, info, values))
         await self._writer.write(self._placement.account(account), change, ctx.txn, info.newest)
         return not info.exists
@@ -77,6 +90,8 @@ class Tables:
         """As Store."""
         await self._access.write_account(ctx, account)
         info = await self.account(account)
+        if info.deleted:
+            raise AccountNotFound("there is no such account")
         cleaned = self._account_values(ctx, info, values)
         action = TableChange("update" if info.exists else "create", cleaned)
         try:
@@ -85,33 +100,27 @@ class Tables:
             raise AccountNotFound("the account was deleted meanwhile") from None
 
     async def delete_account(self, ctx: Context, account: str) -> None:
-        """As Store."""
+        """As Store. What it contains is out of reach from then on, and removed by the account-reaper."""
         if not ctx.identity.reseller:
             raise denial(ctx.identity)
         info = await self.account(account)
-        place = self._placement.account(account)
         try:
             if not info.exists:
                 raise Missing
-            if (await self._lister.page(place, Query(1), ctx.txn)).rows:
-                raise Conflict("the account is not empty")
-            await self._writer.write(place, TableChange("delete", {}), ctx.txn, info.newest)
+            await self._writer.write(self._placement.account(account), TableChange("delete", {}), ctx.txn, info.newest)
         except Missing:
             raise AccountNotFound("there is no such account") from None
-        except NotEmpty as error:
-            if error.applied:
-                await self._restore_account(ctx, account, info)
-            raise Conflict("the account is not empty") from None
 
-    async def _restore_account(self, ctx: Context, account: str, info: Info) -> None:
-        await self._writer.write(self._placement.account(account), _creation(info), ctx.txn, info.newest)
+    async def _reaped(self, account: str) -> bool:
+        """Whether nothing is left in a deleted account, so that it can be made again."""
+        return not (await self._cache.fresh(self._placement.account(account))).stats.container_count
 
     async def need_account(self, ctx: Context, account: str) -> None:
         """Make the account when it is missing and the user owns it. Raises AccountNotFound."""
         info = await self.account(account)
         if info.exists:
             return
-        if not ctx.identity.owner_of(account):
+        if not ctx.identity.owner_of(account) or (info.deleted and not await self._reaped(account)):
             raise AccountNotFound("there is no such account")
         await self._writer.write(self._placement.account(account), TableChange("create", {}), ctx.txn, info.newest)
 
@@ -128,8 +137,18 @@ class Tables:
     # --- containers --------------------------------------------------------------------------------------------
 
     async def container(self, account: str, container: str) -> Info:
-        """What is known of a container, from memory where leases allow. Raises Unavailable."""
-        return await self._cache.get(self._placement.container(account, container))
+        """What is known of a container, from memory where leases allow. A deleted account has none. Raises Unavailable."""
+        info = await self._cache.get(self._placement.container(account, container))
+        if info.exists and await self._is_deleted(account):
+            return Info(Settings(info.settings.name), Stats())
+        return info
+
+    async def _is_deleted(self, account: str) -> bool:
+        """An account that cannot be asked is no reason to refuse what can be read: False."""
+        try:
+            return (await self.account(account)).deleted
+        except Unavailable:
+            return False
 
     async def head_container(self, ctx: Context, account: str, container: str) -> TableView:
         """As Store."""

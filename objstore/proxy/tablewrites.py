@@ -46,14 +46,14 @@ class TableWriter:
         self._cache = cache
         self._hlc = hlc
 
-    async def write(self, place: TablePlace, change: TableChange, txn: str, after: int = 0) -> int:
-        """Apply a change at a timestamp above `after`; returns the timestamp.
+    async def write(self, place: TablePlace, change: TableChange, txn: str, after: int = 0, at: int = 0) -> int:
+        """Apply a change at a timestamp above `after`, or at timestamp `at` where that is given; returns the timestamp.
 
         Raises Missing, NotEmpty, Unavailable, InsufficientStorage, or Conflict when newer changes keep coming.
         """
         try:
             for _ in range(self._nodes.knobs.commit_attempts_max):
-                timestamp = self._hlc.next(after)
+                timestamp = at or self._hlc.next(after)
                 attempt = _Attempt(self._nodes, place, change, timestamp, txn)
                 verdict = await attempt.run()
                 if verdict is Write.DONE:
@@ -62,9 +62,11 @@ class TableWriter:
                     await self._explain(place, attempt)
                     continue  # replicas that lacked it have been told
                 after = attempt.quorum.newer
+                if at:
+                    break
         finally:
             self._cache.forget(place.name)
-        raise Conflict("newer changes of the same name keep coming")
+        raise Conflict("a newer change of the same name is there" if at else "newer changes of the same name keep coming")
 
     async def _explain(self, place: TablePlace, attempt: "_Attempt") -> None:
         """Raise what the failure means; return when it was healed and is worth another try."""

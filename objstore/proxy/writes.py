@@ -112,6 +112,17 @@ class Writer:
             after = tally.quorum.newer
         raise Conflict("newer writes of the same object keep coming")
 
+    async def write_once(self, place: ObjectPlace, request_for: RequestFor, txn: str) -> None:
+        """Apply a change at the timestamp that it has. Raises Unavailable, InsufficientStorage; Conflict when too many replicas
+        have something newer.
+        """
+        attempt = _Attempt(self, place, request_for, txn)
+        verdict = await attempt.run()
+        if verdict is Write.RETRY:
+            raise Conflict("a newer version is there")
+        if verdict is not Write.DONE:
+            raise attempt.tally.error()
+
     async def grace(self, fan: FanOut, tally: Tally) -> None:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
         waits for a peer that is known to be slow.

@@ -163,7 +163,8 @@ class Write(Generic[R]):
             case "update":
                 changed = updated(settings, request)
             case "delete":
-                if settings.exists and not draft.empty:
+                # What a deleted account still has is its reaper's.
+                if request.kind == "container" and settings.exists and not draft.empty:
                     raise NodeError(Code.NOT_EMPTY, "it is not empty")
                 changed = deleted(settings, request.timestamp)
         draft.settings = changed

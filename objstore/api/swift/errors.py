@@ -15,6 +15,7 @@ STATUS: dict[type[StoreError], int] = {
     errors.NotAuthenticated: 401,
     errors.AccessDenied: 403,
     errors.AccountNotFound: 404,
+    errors.AccountDeleted: 410,
     errors.ContainerNotFound: 404,
     errors.ObjectNotFound: 404,
     errors.BodyTimeout: 408,

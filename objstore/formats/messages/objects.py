@@ -66,7 +66,11 @@ class PostObject(Message, frozen=True):
 
 
 class DeleteObject(Message, frozen=True):
-    """Write a tombstone. Reply: Stored with `existed`. A tombstone is written even where nothing was."""
+    """Write a tombstone. Reply: Stored with `existed`. A tombstone is written even where nothing was.
+
+    With `expected_delete_at`, an object that has another x-delete-at is left alone (refused: newer_exists), and so is any by a node
+    whose clock does not show that second yet (too_far_ahead).
+    """
 
     target: Target
     hash: bytes
@@ -75,6 +79,7 @@ class DeleteObject(Message, frozen=True):
     index: IndexTarget | None
     pushed: bool = False
     defer: bool = False
+    expected_delete_at: int = 0  # second since the epoch
 
 
 class Stored(Message, frozen=True):

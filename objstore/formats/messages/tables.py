@@ -50,7 +50,7 @@ class WriteTable(Message, frozen=True):
     """Create, update or delete an account or container. Reply: TableWritten.
 
     create: makes it exist, sets `values` too. update: sets `values`; refused not_found when it does not exist here.
-    delete: refused not_empty while rows live, not_found when it does not exist.
+    delete: refused not_empty while rows live (of a container), not_found when it does not exist.
     For a container, `parent` tells where this replica reports its row in the account. Leases on the old settings are revoked,
     or have run out, before the reply.
     """

@@ -96,9 +96,10 @@ class Cluster:
     """
 
     node: type[Node] = Node
+    clock_type: type[SystemClock] = SystemClock
 
     def __init__(self, root: Path, count: int, replicas: int, policies: Policies = ONE_POLICY, table_replicas: int = 0) -> None:
-        self.clock = SystemClock()
+        self.clock = self.clock_type()
         self.network = Network(self.clock)
         self.policies = policies
         self.nodes = []
