@@ -6,9 +6,16 @@ import pytest
 
 from tests.faults.figures import Tally
 
+ROWS = "test_row_faults.py::"
 KINDS = {
-    "crash-states": ["test_crashfs.py", "test_crash_states.py", "test_crash_places.py", "test_crash_controls.py"],
-    "injections": ["test_injections.py"],
+    "crash-states": [
+        *("test_crashfs.py", "test_crash_states.py", "test_crash_places.py", "test_crash_controls.py"),
+        *(ROWS + "test_a_power_cut_loses_no_acknowledged_row", ROWS + "test_rows_that_are_not_synced_are_lost"),
+    ],
+    "injections": [
+        "test_injections.py",
+        *(ROWS + "test_every_call_to_the_files_fails", ROWS + "test_every_call_to_the_file_system_fails"),
+    ],
     "power-cuts": ["test_power_cuts.py"],
 }
 

@@ -38,13 +38,17 @@ class Figures:
     """How the listing went, over all calls."""
 
     def __init__(self) -> None:
+        self.draws = 0
         self.sampled = 0
         """Times that there were too many combinations to list them all."""
 
 
-def crash_images(fs: CrashFileSystem, seed: int = 0, figures: Figures | None = None) -> Iterator[Image]:
-    """Every image that a cut at this moment may leave; some may come twice."""
+def crash_images(fs: CrashFileSystem, seed: int = 0, figures: Figures | None = None, draws: int = 0) -> Iterator[Image]:
+    """Every image that a cut at this moment may leave; some may come twice. `draws`: so many more fates of each file, in which each
+    sector is kept or lost by chance.
+    """
     figures = figures or Figures()
+    figures.draws = draws
     tmp = fs.root.entries.get(TMP)
     directories = [directory for directory in reachable(fs.root) if directory.pending and directory is not tmp]
     steps = sum(len(directory.pending) for directory in directories)
@@ -115,7 +119,7 @@ def _with_contents(root: DirectoryNode, chosen: dict[int, Entries], figures: Fig
     if not dirty:
         return
     files = list(dirty.values())
-    of_each = [fates(file) for file in files]
+    of_each = [fates(file, figures.draws) for file in files]
     contents_all: Iterable[tuple[Content, ...]] = product(*of_each)
     if prod(map(len, of_each)) > LIMIT:
         figures.sampled += 1
@@ -126,12 +130,13 @@ def _with_contents(root: DirectoryNode, chosen: dict[int, Entries], figures: Fig
         yield flat(root, entries_of, lambda file, of=of: of.get(id(file), file.durable))  # type: ignore[misc]
 
 
-def fates(file: FileNode) -> list[Content]:
+def fates(file: FileNode, draws: int = 0) -> list[Content]:
     """What a cut may leave in one file."""
     old, new = file.durable.data, file.data
     kept = [old]
     if new is not old:
         kept += [new, *_torn(old, new)]
+        kept += [_drawn(old, new, random.Random(f"{file.number} {len(new)} {number}")) for number in range(draws)]
     attributes = [file.durable.attributes]
     if file.attributes is not file.durable.attributes:
         attributes.append(file.attributes)
@@ -146,13 +151,20 @@ def _torn(old: bytes, new: bytes) -> Iterator[bytes]:
     start = next((at for at in range(0, size, SECTOR) if old[at : at + SECTOR] != new[at : at + SECTOR]), size)
     for end in (start - start % SECTOR + SECTOR, start - start % BLOCK + BLOCK):
         if end < size:
-            yield new[:end]  # a shorter append
+            if end >= len(old):
+                yield new[:end]  # a shorter append
             yield new[:end] + blank[end:size]  # the head came, the rest did not
     for head in (SECTOR, BLOCK):
         if start + head < size:
             at = (size - 1) // head * head
             yield blank[:at] + new[at:]  # the tail came first
             yield new[: start + head] + blank[start + head : at] + new[at:]  # a hole between
+
+
+def _drawn(old: bytes, new: bytes, rng: random.Random) -> bytes:
+    """Each sector, or each block, as it was or as it was to be."""
+    unit, blank = rng.choice((SECTOR, BLOCK)), old + bytes(max(0, len(new) - len(old)))
+    return b"".join((new if rng.random() < 0.5 else blank)[at : at + unit] for at in range(0, len(new), unit))
 
 
 def reachable(root: DirectoryNode) -> list[DirectoryNode]:
