@@ -113,6 +113,14 @@ class RealFileSystem:
         for name in self.list_directory(TMP):  # the process is the device's only writer: these are a dead one's
             self.unlink(f"{TMP}/{name}")
         self.nameless = self._has_nameless_files()
+        self._settle_names()
+
+    def _settle_names(self) -> None:
+        """A killed process may have made directories that it never synced: what is below them must not go with them."""
+        self.sync_directory("")
+        for name in self.list_directory(""):
+            with contextlib.suppress(NotADirectoryError):
+                self.sync_directory(name)
 
     # --- directories -------------------------------------------------------------------------------------------
 

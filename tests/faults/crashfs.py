@@ -13,6 +13,7 @@ not, until one of them is synced: then each half has its own fate.
 Used by one thread. `observer` is called before each operation that changes what a cut may leave.
 """
 
+import copy
 import errno
 from collections.abc import Callable
 
@@ -23,6 +24,10 @@ from tests.faults.crashnodes import DirectoryNode, FileNode, Image, Node, Step, 
 ATTRIBUTES_BYTES_MAX = 4028  # of one file, as on ext4
 TOTAL_BYTES = 1 << 30
 TEMPS_REMOVED_KEPT = 2
+
+
+def _nobody(_error: OSError, _directory: str | None) -> None:
+    """Is told of failed syncs."""
 
 
 class CrashFile:
@@ -89,7 +94,7 @@ class CrashFileSystem:
         """`nameless`: temporary files have no name before they are published, as with O_TMPFILE."""
         self.nameless = nameless
         self.observer: Callable[[str], None] | None = None
-        self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
+        self.sync_failed: Callable[[OSError, str | None], None] = _nobody
         self.lost = False
         """A sync failed: none succeeds any more."""
         self.free_bytes = TOTAL_BYTES
@@ -100,10 +105,28 @@ class CrashFileSystem:
         self.temps_removed: dict[str, Node] = {}
         """Temporary names gone from tmp/, which is never synced: a cut may bring them back."""
         self._load(image)
+        self._open()
+
+    def _open(self) -> None:
+        """What the real file system does when it is opened: what is in tmp/ is a dead process's, and a killed one may have made
+        directories that it never synced.
+        """
         if TMP not in self.root.entries:
             self.make_directory(TMP)
-        for name in self.list_directory(TMP):  # a dead process's, as the real file system does when it is opened
+        for name in self.list_directory(TMP):
             self.unlink(f"{TMP}/{name}")
+        for node in (self.root, *self.root.entries.values()):
+            if isinstance(node, DirectoryNode):
+                node.sync()
+
+    def after_a_kill(self) -> "CrashFileSystem":
+        """This device as the next process finds it that opens it: all is there, and what was not synced still is not."""
+        observer, told = self.observer, self.sync_failed
+        self.observer, self.sync_failed = None, _nobody
+        again = copy.deepcopy(self)
+        self.observer, self.sync_failed = observer, told
+        again._open()
+        return again
 
     def _load(self, image: Image) -> None:
         for path, content in image:

@@ -1,5 +1,6 @@
 """Runs a case over a CrashFileSystem, cuts the power at every boundary, and checks each distinct state that may be left."""
 
+import copy
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -95,6 +96,47 @@ class Recorder:
         **options: int,
     ) -> None:
         """`setup` is not recorded, and durable when `case` begins."""
+        world = await self._set_up(setup, options)
+        self.watch(world)
+        await case(world)
+        self.boundaries += 1
+        self.cut(world, world.ledger.truth())
+        world.fs.observer = None
+        await world.node.stop()
+        await self._check_all(world.ledger, check or sound, options)
+
+    async def run_killed(
+        self,
+        case: Callable[[World], Awaitable[None]],
+        setup: Callable[[World], Awaitable[None]] | None = None,
+        **options: int,
+    ) -> None:
+        """At each boundary of `case` the process is killed, not the power: the next process changes every object, on top of what
+        is there and was never synced, and then the power is cut.
+        """
+        world = await self._set_up(setup, options)
+        killed: list[tuple[CrashFileSystem, Ledger, Rows]] = []
+
+        def boundary(_operation: str) -> None:
+            killed.append((world.fs.after_a_kill(), copy.deepcopy(world.ledger), world.rows()))
+
+        world.fs.observer = boundary
+        await case(world)
+        boundary("end")
+        world.fs.observer = None
+        await world.node.stop()
+        for fs, ledger, rows in killed:
+            again = World(fs, ledger, rows, **options)
+            await again.node.start()
+            self.watch(again)
+            for subject in ledger.subjects.values():
+                await again.client.put(subject, b"after the kill", AFTERWARDS_S / 2)
+            self.cut(again, ledger.truth())
+            again.fs.observer = None
+            await again.node.stop()
+            await self._check_all(ledger, sound, options)
+
+    async def _set_up(self, setup: Callable[[World], Awaitable[None]] | None, options: dict[str, int]) -> World:
         ledger = Ledger()
         world = World(self.make(()), ledger, **options)
         await world.node.start()
@@ -103,13 +145,7 @@ class Recorder:
             await world.node.stop()
             world = World(self.make(world.fs.image()), ledger, world.rows(), **options)
             await world.node.start()
-        self.watch(world)
-        await case(world)
-        self.boundaries += 1
-        self.cut(world, world.ledger.truth())
-        world.fs.observer = None
-        await world.node.stop()
-        await self._check_all(ledger, check or sound, options)
+        return world
 
     async def _check_all(self, ledger: Ledger, check: Check, options: dict[str, int]) -> None:
         """Recovery is recorded as well: the states that a second cut leaves join the queue."""

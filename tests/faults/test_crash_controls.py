@@ -58,6 +58,15 @@ class LogNotNamed(CrashFileSystem):
             super().sync_entries(directory, path)
 
 
+class OpenedAsItIs(CrashFileSystem):
+    """What a killed process left unsynced is not synced when the next one opens the device."""
+
+    def _open(self) -> None:
+        if self.root.entries:
+            return
+        super()._open()
+
+
 Make = Callable[[Image], CrashFileSystem]
 WRONG: dict[str, tuple[Make, str, str]] = {
     "files not synced": (FilesNotSynced, "put", "refused: corrupt"),
@@ -78,3 +87,10 @@ async def test_a_wrong_setting_is_seen(setting: str, count: Count) -> None:
     await recorder.run(case.act, case.setup, **case.options)
     assert any(symptom in violation for violation in recorder.violations), recorder.violations[:3]
     count("crash controls", **{"wrong settings": 1, "seen": int(bool(recorder.violations))})
+
+
+async def test_a_device_opened_as_it_is_loses_what_follows(count: Count) -> None:
+    case, recorder = CASES["put"], Recorder(make=OpenedAsItIs, violations_max=5)
+    await recorder.run_killed(case.act, case.setup, **case.options)
+    assert any("reads as" in violation for violation in recorder.violations), recorder.violations[:3]
+    count("crash controls", **{"wrong settings": 1, "seen": 1})

@@ -48,3 +48,11 @@ async def test_case_with_named_temporary_files(name: str, count: Count) -> None:
     await recorder.run(case.act, case.setup, **case.options)
     assert len(recorder.images) >= 10
     report(recorder, count)
+
+
+@pytest.mark.parametrize("name", ["put", "large put", "overwrite", "delete of nothing", "row waits", "a group of new objects"])
+async def test_killed_and_later_cut(name: str, count: Count) -> None:
+    case, recorder = CASES[name], Recorder()
+    await recorder.run_killed(case.act, case.setup, **case.options)
+    assert len(recorder.images) > 20
+    report(recorder, count)

@@ -185,14 +185,21 @@ class SyncsNoted(RealFileSystem):
     """Writes down which directories are synced."""
 
     def sync_directory(self, path: str) -> None:
-        self.__dict__.setdefault("synced", []).append(path)
         super().sync_directory(path)
+        self.__dict__.setdefault("synced", []).append(path)
 
 
 def test_a_directory_that_could_not_be_made_leaves_its_parents_durable(device: Path) -> None:
     device.mkdir()
     fs = SyncsNoted(str(device))
+    fs.__dict__["synced"].clear()
     with pytest.raises(OSError, match=r"(?i)name too long"):
         fs.make_directory("objects/12/" + "x" * 300)
     assert fs.__dict__["synced"] == ["", "objects", "objects/12"]
     assert fs.make_directory("objects/12") == []
+
+
+def test_opening_makes_the_names_of_directories_durable(device: Path) -> None:
+    (device / "objects" / "12").mkdir(parents=True)
+    (device / "identity.json").write_bytes(b"{}")
+    assert SyncsNoted(str(device)).__dict__["synced"] == ["", "objects", "tmp"]
