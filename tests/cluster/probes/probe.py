@@ -126,9 +126,9 @@ class Probe:
         return [one for one in held if one.primary == 0]
 
 
-def soon(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what goes on after the client was answered. Fails after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
+def soon(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
+    """Wait for what goes on after the client was answered. Fails after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

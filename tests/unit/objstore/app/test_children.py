@@ -221,3 +221,21 @@ def test_one_child_asks_to_be_replaced() -> None:
 def of_generation(plan: Plan, name: str, generation: int) -> Child:
     (child,) = [child for child in plan.children if child.spec.name == name and child.generation == generation]
     return child
+
+
+def test_a_reload_before_all_are_ready_is_no_failed_start() -> None:
+    """SIGHUP reaches a node of which one worker serves and the other is about to: the first one's successor takes over, and its
+    orderly end must not be taken for a process that could not start, which would end the whole node.
+    """
+    plan = Plan(PROXIES)
+    first, second = plan.due(0.0).start
+    plan.ready(first, 1.0)
+    plan.reload()
+    successors = plan.due(1.0).start
+    assert names(successors) == ["proxy0", "proxy1"]
+    plan.ready(successors[0], 2.0)
+    assert plan.due(2.0).terminate == [first]
+    plan.ended(first, 3.0)
+    assert plan.failed is None and not plan.stopping
+    plan.ready(successors[1], 4.0)
+    assert plan.due(4.0).terminate == [second]
