@@ -7,13 +7,16 @@ import pytest
 from tests.faults.figures import Tally
 
 ROWS = "test_row_faults.py::"
+REPLICAS = "test_crash_replication.py::"
 KINDS = {
     "crash-states": [
         *("test_crashfs.py", "test_crash_states.py", "test_crash_places.py", "test_crash_controls.py"),
+        *("test_crash_quorum.py", REPLICAS + "test_a_power_cut_of_all_never_loses_the_last_copy"),
+        REPLICAS + "test_a_handoff_that_believes_too_soon_is_seen",
         *(ROWS + "test_a_power_cut_loses_no_acknowledged_row", ROWS + "test_rows_that_are_not_synced_are_lost"),
     ],
     "injections": [
-        "test_injections.py",
+        *("test_injections.py", REPLICAS + "test_failing_calls_never_lose_the_last_copy"),
         *(ROWS + "test_every_call_to_the_files_fails", ROWS + "test_every_call_to_the_file_system_fails"),
     ],
     "power-cuts": ["test_power_cuts.py"],

@@ -12,6 +12,7 @@ from objstore.model.rows import ObjectRow, merge_object_rows
 from objstore.model.timestamps import from_seconds
 from objstore.object.files import Place, place_of
 from objstore.object.pending import PendingLog
+from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
 from objstore.rpc.interface import CallContext, Dispatcher, Exchange, PeerUnavailable
 from objstore.rpc.local import LocalFirst
@@ -130,17 +131,24 @@ class ObjectNode:
     """One object server with one device, `d1`, on a file system. Call `start` before use."""
 
     def __init__(
-        self, fs: FileSystem, wire: Wire, clock: StillClock, address: Address = NODE, *, segment_bytes_max: int = 1 << 20
+        self,
+        fs: FileSystem,
+        wire: Wire,
+        clock: StillClock,
+        address: Address = NODE,
+        *,
+        segment_bytes_max: int = 1 << 20,
+        replication: ReplicationSettings | None = None,
     ) -> None:
         self.fs = fs
         self.wire = wire
         self.address = address
         self.log = PendingLog(fs, segment_bytes_max=segment_bytes_max)
         self.disk = InlineDisk("d1", fs, log_sink=self.log, knobs=KNOBS)
-        self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, container_wait_s=30.0)
-        dispatcher = Dispatcher()
-        self.server.register(dispatcher)
-        wire.plug(address, dispatcher)
+        self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, container_wait_s=30.0, replication=replication)
+        self.dispatcher = Dispatcher()
+        self.server.register(self.dispatcher)
+        wire.plug(address, self.dispatcher)
 
     async def start(self) -> None:
         await self.server.start()
@@ -161,17 +169,22 @@ class ObjectNode:
 
     async def update(self) -> dict[str, int]:
         """One pass of the object-updater."""
-        (updater,) = (worker for worker in self.server.workers() if worker.name == "object-updater")
-        return await updater.run_once()
+        return await self.run("object-updater")
+
+    async def run(self, daemon: str) -> dict[str, int]:
+        """One pass of a background job."""
+        (worker,) = (worker for worker in self.server.workers() if worker.name == daemon)
+        return await worker.run_once()
 
 
 class Subject:
     """An object of the tests: its name, and its place on every device."""
 
-    def __init__(self, text: str, partition: int) -> None:
+    def __init__(self, text: str, partition: int, hash_: bytes = b"") -> None:
+        """`hash_` where rings give it."""
         self.row_name = text
         self.name = f"{ACCOUNT_CONTAINER}/{text}"
-        self.hash = hashlib.md5(self.name.encode()).digest()
+        self.hash = hash_ or hashlib.md5(self.name.encode()).digest()
         self.target = Target("d1", partition)
         self.place: Place = place_of(0, partition, self.hash)
 
