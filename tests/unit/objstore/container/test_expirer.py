@@ -175,8 +175,7 @@ async def test_a_put_after_the_expiry_always_wins(cluster: CleaningCluster, stor
     await cluster.nodes[0].run(EXPIRER)
     finder.find = real  # type: ignore[method-assign]
     await cluster.settled(store)
-    for number in (0, 1, 2, 0, 1, 2):
-        await cluster.nodes[number].run("object-replicator")
+    await cluster.replicated()
     assert await cluster.alive(name) == [b"new", b"new", b"new"]
     for number in range(3):
         await cluster.nodes[number].run("object-auditor")

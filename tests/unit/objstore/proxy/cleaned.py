@@ -1,7 +1,9 @@
 """A cluster whose nodes delete by themselves, and whose clocks a test sets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from objstore.account.reaper import AccountReaper
@@ -13,6 +15,7 @@ from objstore.model.policy import ONE_POLICY, Policies
 from objstore.model.rows import ObjectRow
 from objstore.placement.places import Placement, Rings
 from objstore.proxy.cleaning import Cleaner
+from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.store import ClusterStore
 from objstore.rpc.interface import Dispatcher
 from objstore.runtime.clock import SystemClock
@@ -20,6 +23,9 @@ from objstore.runtime.interface import Worker
 from objstore.tables.turns import Turns
 from tests.unit.objstore.proxy.cluster import QUICK, Cluster, Node
 from tests.unit.objstore.proxy.network import Network
+
+PATIENT = replace(QUICK, node_timeout_s=10.0, straggler_grace_s=2.0)
+"""What is down says so at once; nothing else is given up because the machine is busy."""
 
 
 class SetClock(SystemClock):
@@ -41,10 +47,11 @@ class CleaningNode(Node):
 
     def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         super().__init__(number, root, network, clock, rings)
+        self.object._writer._container_wait_s = 10.0
         self.is_trusted = True
         self.reaper_delay_s = 0.0
         caller, own = network.client(f"cleaner{number}", Dispatcher()), [self.address]
-        self.cleaner = Cleaner(rings, caller, clock, knobs=QUICK)
+        self.cleaner = Cleaner(rings, caller, clock, knobs=PATIENT)
         self.turns = Turns(own, caller, clock)
         self._jobs = ({"d1": self.tables}, Placement(rings), self.turns, self.cleaner, clock, lambda: self.is_trusted)
         self.expirer = ObjectExpirer(*self._jobs)
@@ -67,6 +74,9 @@ class CleaningCluster(Cluster):
     clock_type = SetClock
     nodes: list[CleaningNode]  # type: ignore[assignment]
     clock: SetClock
+
+    def store(self, knobs: ProxyKnobs = PATIENT, clock: SystemClock | None = None) -> ClusterStore:
+        return super().store(knobs, clock)
 
     async def pass_of(self, daemon: str) -> dict[str, int]:
         """One pass on every node that is up, one after the other; the sums of their figures."""
@@ -107,6 +117,14 @@ class CleaningCluster(Cluster):
                 for id_ in [id_ for segment in log.segments() for id_ in log.open_ids(segment)]:
                     log.clear(id_)
             node.object.updates._down_until = {}
+
+    async def replicated(self) -> None:
+        """All that was sent has arrived, and what replicas of objects missed they have."""
+        for node in self.nodes:
+            await node.cleaner.stop()
+        for node in self.nodes * 2:
+            await node.run("object-replicator")
+        await asyncio.sleep(0.05)  # superseded files are removed behind the answer
 
     async def alive(self, name: ObjectName) -> list[bytes | None]:
         """The bytes that each of the first three nodes has of an object."""
