@@ -149,7 +149,10 @@ async def test_what_cannot_be_deleted_now_is_deleted_later(cluster: CleaningClus
     assert object_files(cluster, "data") == 3 and await containers_left(cluster) == []
 
 
-async def test_an_object_that_cannot_be_deleted_keeps_its_container_alone(cluster: CleaningCluster, store: ClusterStore) -> None:
+async def test_an_object_that_cannot_be_deleted_keeps_its_container_alone(
+    cluster: CleaningCluster, store: ClusterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning_module, "PAGE_ROWS", 2)
     await store.delete_account(RESELLER, ACCOUNT)
     node = cluster.nodes[first(cluster)]
     real = node.cleaner.delete_object
