@@ -36,6 +36,8 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.time = 1_700_000_000.0
+        self.slept = asyncio.Event()
+        """Somebody has begun to sleep."""
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     def now(self) -> float:
@@ -47,6 +49,7 @@ class ManualClock:
     async def sleep(self, delay_s: float) -> None:
         event = asyncio.Event()
         self._sleepers.append((self.time + delay_s, event))
+        self.slept.set()
         await event.wait()
 
     async def pass_time(self, seconds: float) -> None:

@@ -45,9 +45,10 @@ class Journal(RealFileSystem):
     """Writes down what is done to make files and names durable; fails the syncs it is told to."""
 
     def __init__(self, root: str) -> None:
-        super().__init__(root)
         self.steps: list[str] = []
         self.failing: str | None = None
+        super().__init__(root)
+        self.steps.clear()
 
     def publish(self, file: OpenFile, path: str) -> None:
         assert isinstance(file, RealFile)

@@ -1,14 +1,21 @@
 """Replicas of a database become equal, whatever each of them missed."""
 
 import asyncio
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from objstore.formats.messages import Setting
+from objstore.formats.messages import CompareTables, Message, Setting
+from objstore.formats.messages.tablesync import TABLES_PER_CALL_MAX
 from objstore.model.errors import Code, NodeError
 from objstore.model.rows import ContainerRow
 from objstore.model.timestamps import from_seconds
+from objstore.rpc.interface import CallContext
+from objstore.tables import replacement
+from objstore.tables.scanning import state_of
+from tests.unit.objstore.container.rig import Nobody
 from tests.unit.objstore.tables.rig import gone, put
 from tests.unit.objstore.tables.syncrig import ACCOUNT, NAME, SyncRig, sync_rig
 
@@ -197,6 +204,118 @@ async def test_a_peer_that_is_down_does_not_hold_up_the_others(tmp_path: Path) -
         await rig.equal(0, 1, 2)
 
 
+async def test_a_peer_that_is_down_is_asked_once_in_a_while(tmp_path: Path) -> None:
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        for number in range(2 * TABLES_PER_CALL_MAX + 1):
+            await rig.nodes[0].merge(put("a", 1), name=f"/acc/c{number}")
+        rig.down(1)
+        figures = (await rig.replicate(0))[0]
+        assert figures["failed"] == 2 * TABLES_PER_CALL_MAX + 1
+        assert sum(rig.network.calls.values()) == 1
+
+
+async def test_a_mark_that_moves_while_the_other_is_asked_is_believed(tmp_path: Path) -> None:
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        first, second = rig.nodes
+        await first.merge(*(put(f"o{i:03d}", 1) for i in range(300)))
+        await rig.replicate(0)
+        await first.merge(put("new", 2))
+        answer = second.dispatcher.handlers[CompareTables]
+
+        async def fetch_first(request: Message, context: CallContext) -> Message:
+            second.dispatcher.handlers[CompareTables] = answer
+            await first.merge(put("newer", 3))
+            await rig.replicate(1)  # now the other has received more than we had when we asked
+            await first.merge(put("newest", 4))
+            return await answer(request, context)
+
+        second.dispatcher.handlers[CompareTables] = fetch_first
+        figures = (await rig.replicate(0))[0]
+        assert figures["rows_sent"] == 1
+        await rig.equal(0, 1)
+
+
+async def test_leases_on_settings_that_replication_changes_are_revoked(tmp_path: Path) -> None:
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        holders = []
+        for node, value in zip(rig.nodes, "xy", strict=True):
+            await node.write("create", 1)
+            await node.write("update", 2, values={f"user:{value}": "v"})
+            holders.append(Nobody())
+            node.container.service.leases.grant("container", NAME, holders[-1])
+        await rig.replicate(0)
+        await rig.equal(0, 1)
+        assert [holder.revoked for holder in holders] == [1, 1]
+
+
+async def test_leases_are_revoked_when_a_whole_database_comes(tmp_path: Path) -> None:
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        first, second = rig.nodes
+        await first.write("create", 2, values={"acl:read": ".r:*"})
+        await first.merge(*(put(f"o{i:04d}", 1) for i in range(1500)))
+        await second.merge(put("a", 1))
+        holder = Nobody()
+        second.container.service.leases.grant("container", NAME, holder)
+        assert (await rig.replicate(0))[0]["transferred"] == 1
+        assert holder.revoked == 1
+
+
+async def test_a_reader_of_an_older_state_delays_a_whole_database(tmp_path: Path) -> None:
+    """Its log must be in the database before it may go: a crash in between would lose what was acknowledged."""
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        first, second = rig.nodes
+        await first.merge(*(put(f"o{i:04d}", 1) for i in range(1500)))
+        await second.merge(put("mine", 1))
+        before = (await second.state()).id
+        reader = sqlite3.connect(second.file(), isolation_level=None)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT name FROM row").fetchall() == [("mine",)]
+        await second.merge(put("mine too", 1))
+        replicating = asyncio.create_task(rig.replicate(0))
+        await asyncio.wait_for(rig.clock.slept.wait(), 10)
+        assert (await second.state()).id == before
+        reader.execute("ROLLBACK")
+        reader.close()
+        await rig.clock.pass_time(1)
+        assert (await replicating)[0]["transferred"] == 1
+        assert {put("mine", 1), put("mine too", 1)} <= set(await rig.equal(0, 1))  # type: ignore[arg-type]
+
+
+async def test_nobody_opens_a_database_while_it_is_replaced_or_removed(tmp_path: Path) -> None:
+    """A connection opened between two databases of one path would join the log of one to the pages of the other."""
+
+    class Probe:
+        def __init__(self) -> None:
+            self.locked: dict[str, bool] = {}
+
+        def reach(self, name: str) -> None:
+            if name in replacement.CRASH_POINTS:
+                self.locked[name] = any(node.device.opening.locked() for node in rig.nodes)
+
+        def names(self) -> Iterator[str]:
+            return iter(())
+
+    probe = Probe()
+    async with sync_rig(tmp_path, 2, (0,), crash=probe) as rig:
+        await rig.nodes[0].merge(*(put(f"o{i:04d}", 1) for i in range(1500)))
+        rig.move(1)
+        assert (await rig.replicate(0))[0]["removed"] == 1
+        assert probe.locked == {
+            "tables.adopt.ready": False,
+            "tables.adopt.cleared": True,
+            "tables.adopt.named": False,
+            "tables.remove.unlinked": True,
+        }
+        device, place = rig.nodes[1].device, rig.place(NAME)
+        device.opening.acquire()
+        reading = asyncio.create_task(state_of(device, rig.place("/acc/other")))
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        device.opening.release()
+        assert await reading is None
+        assert await state_of(device, place) is not None
+
+
 async def test_a_full_device_is_said_and_the_others_go_on(tmp_path: Path) -> None:
     async with sync_rig(tmp_path) as rig:
         rows = [put(f"o{i:04d}", 1) for i in range(1500)]
@@ -219,7 +338,12 @@ async def test_a_replica_never_takes_over_anothers_id_or_report(tmp_path: Path) 
         first = rig.nodes[0]
         await first.write("create", 1)
         await first.merge(*(put(f"o{i:04d}", 1) for i in range(1100)))
+        rig.down(1, 2)
         await rig.replicate(0)
+        await first.container.updater.run_once()
+        assert (await first.state()).reported is not None
+        rig.network.heal()
+        assert (await rig.replicate(0))[0]["transferred"] == 2
         await rig.equal(0, 1, 2)
         parents = [(await node.state()).parent for node in rig.nodes]
         assert [parent.port for parent in parents if parent is not None] == [6000, 6001, 6002]

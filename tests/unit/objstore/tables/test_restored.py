@@ -58,6 +58,25 @@ async def test_what_an_old_copy_took_in_since_is_brought_to_the_others(tmp_path:
         assert [figures["in_sync"] for figures in await rig.replicate()] == [1, 1, 1]
 
 
+async def test_a_mark_that_the_counter_never_reaches_is_noticed(tmp_path: Path) -> None:
+    """One row changed many times: what the others have since does not bring the old copy's counter up to their marks."""
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        for node in rig.nodes:
+            await node.merge(put("a", 1))
+        await rig.replicate(0)
+        file = rig.nodes[0].file()
+    shutil.copy(file, tmp_path / "kept.db")
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        for second in range(2, 22):
+            await rig.nodes[0].merge(put("a", second))
+        await rig.replicate(0)
+    shutil.copy(tmp_path / "kept.db", file)
+    async with sync_rig(tmp_path, 2, (0, 1)) as rig:
+        await rig.nodes[0].merge(put("new", 30))
+        await rig.replicate(0)
+        assert await rig.equal(0, 1) == [put("a", 21), put("new", 30)]
+
+
 async def test_deletions_that_an_old_copy_took_in_are_brought_too(tmp_path: Path) -> None:
     file = await with_old_copy(tmp_path, tmp_path / "kept.db")
     shutil.copy(tmp_path / "kept.db", file)
@@ -128,7 +147,7 @@ async def large(rig: SyncRig) -> None:
     await rig.nodes[0].merge(*(put(f"o{i:04d}", 1, etag=f"{i:032x}") for i in range(1500)))
 
 
-@pytest.mark.parametrize("damage", ["rotten", "torn"])
+@pytest.mark.parametrize("damage", ["rotten", "torn", "index"])
 async def test_a_damaged_database_is_not_taken(tmp_path: Path, damage: str) -> None:
     async with sync_rig(tmp_path, 2, (0, 1)) as rig:
         await large(rig)
@@ -137,8 +156,8 @@ async def test_a_damaged_database_is_not_taken(tmp_path: Path, damage: str) -> N
     if damage == "rotten":
         data = data.replace(f"{777:032x}".encode(), b"f" * 32)
     else:
-        at = len(data) // 4096 // 2 * 4096
-        data[at : at + 4096] = bytes(4096)
+        page = len(data) // 4096 // 2 if damage == "torn" else root_page(file, "row_gone") - 1
+        data[page * 4096 : page * 4096 + 4096] = bytes(4096)
     file.write_bytes(data)
     async with sync_rig(tmp_path, 2, (0, 1)) as rig:
         figures = (await rig.replicate(0))[0]
@@ -146,6 +165,13 @@ async def test_a_damaged_database_is_not_taken(tmp_path: Path, damage: str) -> N
         assert await rig.databases() == [1, 0]
         assert not list((tmp_path / "n1/tmp").iterdir())
         assert not list((tmp_path / "n0/tmp").iterdir())
+
+
+def root_page(file: Path, name: str) -> int:
+    connection = sqlite3.connect(file)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    connection.close()
+    return int(page)
 
 
 async def stream(rig: SyncRig, request: OpenTable, data: bytes) -> Exception | None:
