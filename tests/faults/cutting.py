@@ -23,7 +23,7 @@ from tests.faults.loopfs import LoopFileSystem, NotHere, die_with_parent, enter_
 
 SIZE_MIB = 128
 START_TIMEOUT_S = 60.0
-LOAD_S = (0.01, 0.15)
+LOAD_S = (0.01, 0.25)
 
 
 class Cutter:
@@ -45,7 +45,7 @@ class Cutter:
         pid, pipe = self._fork(self._seed * 1000 + number, load=True)
         try:
             if self._read(pipe, START_TIMEOUT_S, until="ready"):
-                self._recent = set()
+                self._recent = {key for key, known in self.truth.items() if known.since}
                 self._read(pipe, self._rng.uniform(*LOAD_S))
             else:
                 self.problems.append("the cluster did not start")
