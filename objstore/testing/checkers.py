@@ -36,8 +36,9 @@ def registers(history: History, *, monotone: bool = True) -> list[str]:
     lines = [f"{_said(one)} returned bytes that no write wrote" for one in history.operations if one.outcome == "wrong"]
     for key, operations in history.by_key().items():
         reads = [one for one in operations if one.kind in ("get", "head") and one.known]
-        changes = [one for one in operations if one.kind in ("put", "delete")]
-        notes = [one for one in operations if one.kind in ("put", "delete", "post")]
+        sent = [one for one in operations if one.outcome != "unsent"]
+        changes = [one for one in sent if one.kind in ("put", "delete")]
+        notes = [one for one in sent if one.kind in ("put", "delete", "post")]
         lines += _register(f"{key}: data", _writes(changes, notes=False), [(one, one.tag) for one in reads], monotone)
         lines += _register(
             f"{key}: metadata", _writes(notes, notes=True), [(one, one.note) for one in reads if one.note is not None], monotone
@@ -132,7 +133,8 @@ def listings(history: History, strict: Sequence[Operation] | None = None) -> Lis
 def _wrongly(listing: Operation, shown: bool, operations: Sequence[Operation]) -> float | None:
     """When the opposite was acknowledged, if no write makes what is shown possible; else None."""
     assert listing.ended_s is not None
-    by_tag = _writes([one for one in operations if one.kind in ("put", "delete")], notes=False)
+    changes = [one for one in operations if one.kind in ("put", "delete") and one.outcome != "unsent"]
+    by_tag = _writes(changes, notes=False)
     everything = [write for writes in by_tag.values() for write in writes if write.begun_s < listing.ended_s]
     acknowledged = [write for write in everything if write.ended_s < listing.begun_s]
     possible = [write for write in everything if (write.tag != ABSENT) == shown]

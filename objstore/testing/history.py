@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Kind = Literal["put", "post", "delete", "get", "head", "list"]
-Outcome = Literal["ok", "absent", "unknown", "wrong"]
+Outcome = Literal["ok", "absent", "unknown", "wrong", "unsent"]
 ABSENT = ""
 """The tag of an object that is not there."""
 
@@ -21,7 +21,7 @@ class Operation:
 
     `tag`: what a PUT or a DELETE wrote, or the write whose body a read returned. `note`: the same for metadata, which a PUT and a
     POST set; None where an answer does not tell. `outcome`: "ok"; "absent", 404; "unknown", any other answer or none; "wrong", a
-    read whose bytes no write wrote.
+    read whose bytes no write wrote; "unsent", nobody was there to take it.
     """
 
     id: int
@@ -71,7 +71,8 @@ class History:
     @property
     def ambiguous(self) -> float:
         """The share of operations whose outcome is not known."""
-        return sum(not one.known for one in self.operations) / max(1, len(self.operations))
+        sent = [one for one in self.operations if one.outcome != "unsent"]
+        return sum(not one.known for one in sent) / max(1, len(sent))
 
     def lines(self, operations: Iterable[Operation] | None = None) -> Iterator[str]:
         """A JSON object per operation, to be kept with a failure."""

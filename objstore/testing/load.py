@@ -19,7 +19,7 @@ from objstore.testing.history import ABSENT, History, Kind, Operation, Outcome
 
 NOTE = "X-Object-Meta-Note"
 TIMEOUT_S = 15.0
-PAUSE_AFTER_FAILURE_S = 0.05
+PAUSE_AFTER_FAILURE_S = 0.1
 SIZES = (60, 4_000, 60_000, 300_000)
 MIX: dict[Kind, float] = {"put": 0.35, "get": 0.3, "head": 0.05, "delete": 0.1, "post": 0.1, "list": 0.1}
 PAGE_ROWS = 1000
@@ -118,6 +118,8 @@ class Load:
                 first = rng.randrange(max(self.sizes))
                 part = (first, first + rng.randrange(max(self.sizes)))
                 await self._object(operation, base, part if kind == "get" and rng.random() < RANGED else None)
+        except aiohttp.ClientConnectorError as error:
+            operation.outcome, operation.what = "unsent", str(error)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             operation.what = f"{operation.what} {type(error).__name__} {error}".strip()
         return operation.known

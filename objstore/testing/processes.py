@@ -202,7 +202,7 @@ class NodeProcess:
         """Nobody replaces it from now on, unless it is done just now."""
         if self._watching is not None and self._watching is not asyncio.current_task():
             self._watching.cancel()
-        self._watching = None
+            self._watching = None
 
     def _forget(self) -> None:
         self._said = b""

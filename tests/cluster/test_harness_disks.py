@@ -167,3 +167,16 @@ def test_a_cluster_comes_to_rest(cluster: BlockingCluster) -> None:
     assert names == listed
     with pytest.raises(ClientException):
         swift.get_object("photos", "no such object")
+
+
+def test_a_kill_comes_before_a_replacement_under_way(cluster: BlockingCluster) -> None:
+    """The node asks for a new process when its disk is back; killed in that moment, it stays down."""
+    cluster.remove_disk("node2", "d1")
+    wait_for(lambda: "not there" in state(cluster, "node2", "d1"), "the node notices")
+    cluster.return_disk("node2", "d1")
+    wait_for(lambda: "can be used again" in cluster.logs("node2"), "it asks for a new process")
+    cluster.kill("node2")
+    time.sleep(0.6)
+    assert cluster.state("node2") == "down" and not os.path.exists(f"/proc/{cluster.pid('node2')}")
+    cluster.restart("node2")
+    assert state(cluster, "node2", "d1") == "ok"
