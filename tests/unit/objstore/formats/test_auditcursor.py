@@ -15,7 +15,9 @@ def test_the_first_partition_comes_after_the_default() -> None:
     assert Cursor() < Cursor(0, 0) < Cursor(0, 1) < Cursor(1, 0)
 
 
-@pytest.mark.parametrize("data", [b"", b"audit 2 0 0\n", b"audit 1 0\n", b"audit 1 0 0", b"audit 1 x 0\n", b"audit 1 00 0\n", b"\xff" * 20])
+@pytest.mark.parametrize(
+    "data", [b"", b"audit 2 0 0\n", b"audit 1 0\n", b"audit 1 0 0", b"audit 1 x 0\n", b"audit 1 00 0\n", b"\xff" * 20]
+)
 def test_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         decode_cursor(data)
