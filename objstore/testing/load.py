@@ -55,7 +55,9 @@ class Load:
         self._session = aiohttp.ClientSession(
             headers={"X-Auth-Token": self.token},
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-            connector=aiohttp.TCPConnector(limit=0),
+            # A connection for each request: on one that was kept open, aiohttp sends a request again when it was cut off, and what
+            # could not be sent the second time may have arrived the first time.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
         )
         async with self._session.put(f"{self.endpoints[0]}/{self.container}") as answer:
             answer.raise_for_status()
