@@ -1,12 +1,16 @@
-"""The open databases of a device: bounded, the least recently used is closed first."""
+"""The open databases of a device, and what it knows of the closed ones: bounded, the least recently used go first."""
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from itertools import count
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from objstore.tables.database import Database
+from objstore.tables.draft import State
 
 OPEN_MAX = 256
+STATES_MAX = 10_000
 
 K = TypeVar("K", bound=Hashable)
 
@@ -48,3 +52,46 @@ class OpenDatabases(Generic[K]):
         databases = list(self._open.values())
         self._open.clear()
         return databases
+
+
+class ClosedStates(Generic[K]):
+    """What closed databases last committed. Nobody but the device's writer thread changes them, so it stays true until that
+    thread opens or replaces one. Thread-safe.
+    """
+
+    def __init__(self, states_max: int = STATES_MAX) -> None:
+        self._states: OrderedDict[K, State] = OrderedDict()
+        self._states_max = states_max
+        self._changes = 0
+        self._lock = Lock()
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever a database may have changed; to be looked at before one is read."""
+        return self._changes
+
+    def get(self, key: K) -> State | None:
+        """What is known of it, if anything."""
+        with self._lock:
+            state = self._states.get(key)
+            if state is not None:
+                self._states.move_to_end(key)
+            return state
+
+    def note(self, key: K, state: State, changes: int | None = None) -> None:
+        """It was closed in this state, or was read when `changes` were so many: then it counts only if that still holds."""
+        with self._lock:
+            if changes is None:
+                self._changes += 1
+            elif changes != self._changes:
+                return
+            self._states[key] = state
+            self._states.move_to_end(key)
+            if len(self._states) > self._states_max:
+                self._states.popitem(last=False)
+
+    def forget(self, key: K) -> None:
+        """It was opened, replaced or removed."""
+        with self._lock:
+            self._changes += 1
+            self._states.pop(key, None)

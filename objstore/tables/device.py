@@ -20,9 +20,10 @@ from objstore.model.listing import Listed
 from objstore.runtime.committer import node_error as os_node_error
 from objstore.runtime.interface import Clock, CrashPoints, Disk
 from objstore.tables import quarantine, schema
-from objstore.tables.cache import OPEN_MAX, OpenDatabases
+from objstore.tables.cache import OPEN_MAX, ClosedStates, OpenDatabases
 from objstore.tables.committer import QUEUE_MAX, Committer
 from objstore.tables.database import Database, Outcome
+from objstore.tables.draft import State
 from objstore.tables.faults import FAULTS, DatabaseFault, is_failed_sync, is_of_one_operation, node_error
 from objstore.tables.operations import Open, Operation
 from objstore.tables.quarantine import COMPANIONS, set_aside
@@ -100,6 +101,8 @@ class TableDevice:
         self.opening = Lock()
         """Held while a connection is opened by path, and while what is at that path changes: SQLite must not take one database's
         log for another's."""
+        self.closed: ClosedStates[str] = ClosedStates()
+        """By the path of the database."""
         self._root = root
         self._clock = clock
         self._temps = count()
@@ -133,6 +136,11 @@ class TableDevice:
     def peek(self, place: Place) -> Database[Any] | None:
         """The database if it is open."""
         return self._open.get(place)
+
+    def state(self, place: Place) -> State | None:
+        """What the database last committed, if that is known without reading it."""
+        database = self._open.get(place)
+        return self.closed.get(self.path_of(place)) if database is None else database.state
 
     async def opened(self, place: Place, name: str) -> Database[Any] | None:
         """The database, None when there is none; a `name` of "" fits any. Raises NodeError."""
@@ -236,6 +244,7 @@ class TableDevice:
             if not create:
                 return None
             self._create(place)
+        self.closed.forget(self.path_of(place))
         with self.opening:
             database = Database(self.path_of(place), place.kind, place.hash, self.opening)
         for surplus in self._open.add(place, database):
@@ -293,6 +302,7 @@ class TableDevice:
     def _close(self, database: Database[Any]) -> None:
         try:
             database.close()
+            self.closed.note(database.path, database.state)
         except sqlite3.Error as error:  # what was acknowledged is in the write-ahead log, and read again at the next opening
             logger.warning("closing a database failed", extra={"path": database.path, "error": str(error)})
 
@@ -318,6 +328,7 @@ class TableDevice:
         name = "" if database is None else database.state.settings.name
         if database is not None:
             self._close(database)
+        self.closed.forget(self.path_of(place))
         record = QuarantineRecord(place.path, reason, name, self._clock.now())
         try:
             id_ = set_aside(self.disk.fs, self.crash, record)
@@ -326,6 +337,15 @@ class TableDevice:
             return
         self.quarantined += 1
         logger.error("database quarantined", extra={"device": self.name, "path": place.path, "reason": reason, "id": id_})
+
+
+class LetGo(Action[None]):
+    """Close the database if its file is not there any more: what it still takes in would be lost with it."""
+
+    def act(self, device: TableDevice, place: Place) -> None:
+        if not device._exists(place):
+            device.let_go(place)
+            device.closed.forget(device.path_of(place))
 
 
 class _ReadFailed(Exception):

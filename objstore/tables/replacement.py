@@ -40,6 +40,7 @@ class Remove(Action[bool]):
             return False
         with device.opening:
             device.let_go(place)
+            device.closed.forget(device.path_of(place))
             fs.unlink(place.path)
             device.crash.reach("tables.remove.unlinked")
             device.unlink_companions(place)
@@ -77,6 +78,7 @@ class Adopt(Action[bool]):
             device.unlink_companions(place)
             device.crash.reach("tables.adopt.cleared")
             fs.rename(self._temp, place.path)
+            device.closed.forget(device.path_of(place))
         device.crash.reach("tables.adopt.named")
         for directory in changed:
             device.sync(partial(fs.sync_directory, directory))

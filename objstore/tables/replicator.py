@@ -28,7 +28,7 @@ from objstore.tables.operations import ReportTo
 from objstore.tables.pairsync import Gone, Pair, PairSync
 from objstore.tables.reclaiming import Reclaimer
 from objstore.tables.replacement import Remove
-from objstore.tables.scanning import places, readable_state
+from objstore.tables.scanning import places, readable_state, states_of
 from objstore.tables.service import TableService
 
 logger = logging.getLogger("objstore.tables")
@@ -112,9 +112,9 @@ class TableReplicator(Generic[R]):
 
     async def _part(self, device: TableDevice, part: Sequence[Place], figures: Counter[str]) -> None:
         tables = []
-        for place in part:
-            figures["databases"] += 1
-            table = await self._table(device, place, figures)
+        figures["databases"] += len(part)
+        for place, state in zip(part, await states_of(device, part), strict=True):
+            table = self._table(device, place, state, figures)
             if table is not None:
                 tables.append(table)
         asked: dict[tuple[Address, str], list[tuple[_Table, Replica]]] = {}
@@ -133,12 +133,10 @@ class TableReplicator(Generic[R]):
 
         await asyncio.gather(*(settle(table) for table in tables))
 
-    async def _table(self, device: TableDevice, place: Place, figures: Counter[str]) -> _Table | None:
+    def _table(self, device: TableDevice, place: Place, state: State | NodeError | None, figures: Counter[str]) -> _Table | None:
         holders = self._neighbours.holders(place, device.name)
-        try:
-            state = await readable_state(device, place)
-        except NodeError as error:
-            self._failed(figures, "database unreadable", device, error, place)
+        if isinstance(state, NodeError):
+            self._failed(figures, "database unreadable", device, state, place)
             return None
         if holders is None:
             self._failed(figures, "partition is in no ring", device, None, place)

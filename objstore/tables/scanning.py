@@ -1,18 +1,20 @@
 """Walks over all databases of one kind on a device without opening them for writing, so that a scan evicts nothing."""
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from objstore.model.errors import Code, NodeError
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import LetGo, Place, TableDevice
 from objstore.tables.draft import State, load_state
 from objstore.tables.faults import FAULTS, node_error
 from objstore.tables.rowkind import RowKind
 from objstore.tables.schema import OldSchema, open_reader
 
 ENDING = ".db"
+READS_AT_ONCE_MAX = 64
 
 T = TypeVar("T")
 
@@ -30,10 +32,55 @@ async def places(device: TableDevice, kind: RowKind[Any]) -> AsyncIterator[Place
 
 async def state_of(device: TableDevice, place: Place) -> State | None:
     """What the database last committed; None when there is none. Raises NodeError."""
-    database = device.peek(place)
-    if database is not None:
-        return database.state
-    return await read_at(device, place, lambda connection: load_state(connection, place.kind.kind, place.hash))
+    state = device.state(place)
+    if state is not None:
+        return state
+    changes = device.closed.changes
+    state = await read_at(device, place, partial(_load, place))
+    if state is not None:
+        device.closed.note(device.path_of(place), state, changes)
+    return state
+
+
+async def states_of(device: TableDevice, found: Sequence[Place]) -> list[State | NodeError | None]:
+    """As `state_of` for many, with the error instead of raising it. What is remembered of a database counts only if its file is
+    there; what turns out corrupt is quarantined, and then is not there.
+    """
+    known = [device.state(place) for place in found]
+    try:
+        there = await device.disk.run(lambda: [_is_there(device, place) for place in found])
+    except NodeError as error:
+        return [error] * len(found)
+    slots = asyncio.Semaphore(READS_AT_ONCE_MAX)
+
+    async def one(place: Place, state: State | None, there: bool) -> State | NodeError | None:
+        try:
+            if not there:
+                if state is not None:
+                    await device.act(place, LetGo())
+                return None
+            if state is not None:
+                return state
+            async with slots:
+                return await readable_state(device, place)
+        except NodeError as error:
+            return error
+
+    return list(await asyncio.gather(*map(one, found, known, there)))
+
+
+def _is_there(device: TableDevice, place: Place) -> bool:
+    try:
+        device.disk.fs.open(place.path).close()
+    except FileNotFoundError:
+        return False
+    except OSError:  # whoever reads it says what is wrong
+        return True
+    return True
+
+
+def _load(place: Place, connection: sqlite3.Connection) -> State:
+    return load_state(connection, place.kind.kind, place.hash)
 
 
 async def readable_state(device: TableDevice, place: Place) -> State | None:

@@ -1,6 +1,5 @@
 """The answering side of replication: what a replica tells of itself, takes in and hands out."""
 
-import asyncio
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -24,10 +23,11 @@ from objstore.rpc.interface import CallContext, Dispatcher, Exchange
 from objstore.runtime.interface import Clock
 from objstore.tables.changes import Changes, decode_rows, read_changes
 from objstore.tables.comparison import table_state
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import Place
+from objstore.tables.draft import State
 from objstore.tables.neighbours import Neighbours
 from objstore.tables.operations import Take
-from objstore.tables.scanning import readable_state, state_of
+from objstore.tables.scanning import state_of, states_of
 from objstore.tables.service import TableService, on_kind, on_stream_of_kind
 from objstore.tables.transfer import Receiver
 
@@ -56,14 +56,13 @@ class SyncService(Generic[R]):
         device = self._service.device(request.device)
         if len(request.tables) > TABLES_PER_CALL_MAX:
             raise NodeError(Code.BAD_REQUEST, f"more than {TABLES_PER_CALL_MAX} databases in one call")
-        return TablesCompared(list(await asyncio.gather(*(self._state(device, query) for query in request.tables))))
+        places = [Place(self._kind, query.partition, query.hash) for query in request.tables]
+        states = await states_of(device, places)
+        return TablesCompared([self._told(query, state) for query, state in zip(request.tables, states, strict=True)])
 
-    async def _state(self, device: TableDevice, query: TableQuery) -> TableState | str | None:
-        place = Place(self._kind, query.partition, query.hash)
-        try:
-            state = await readable_state(device, place)
-        except NodeError as error:
-            return error.code.value
+    def _told(self, query: TableQuery, state: State | NodeError | None) -> TableState | str | None:
+        if isinstance(state, NodeError):
+            return state.code.value
         if state is None:
             return None
         if state.settings.name not in (query.name, ""):

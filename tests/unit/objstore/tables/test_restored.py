@@ -139,6 +139,20 @@ async def test_a_corrupt_database_on_either_side_is_set_aside_and_the_pass_goes_
         assert len(await rig.equal(0, 1, 2)) == 300
 
 
+async def test_a_file_removed_under_a_running_node_is_rebuilt(tmp_path: Path) -> None:
+    async with sync_rig(tmp_path) as rig:
+        for node in rig.nodes:
+            await node.write("create", 1)
+            await node.merge(put("a", 1), put("b", 1))
+        await rig.replicate()
+        for path in rig.nodes[1].file().parent.iterdir():
+            path.unlink()
+        await rig.nodes[1].merge(put("lost with the file", 2))
+        await rig.replicate(0)
+        assert await rig.equal(0, 1, 2) == [put("a", 1), put("b", 1)]
+        assert rig.nodes[1].file().exists()
+
+
 # --- whole databases --------------------------------------------------------------------------------------------
 
 
