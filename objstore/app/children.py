@@ -142,7 +142,7 @@ class Plan:
 
     def ended(self, child: Child, now: float) -> None:
         """The child's process is gone."""
-        if not self.was_ready and not self.stopping:
+        if not self.was_ready and not self.stopping and child.state is not State.STOPPING:
             self.failed = f"{child.spec.name} could not start"
             self.stop()
         if self.stopping or child.state is State.STOPPING or child.successor is not None:

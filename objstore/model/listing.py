@@ -166,7 +166,7 @@ class Page(Generic[R]):
             shown = shown[:room]
             rows = rows[: next(i for i, row in enumerate(rows) if row is last) + 1]
         self.items.extend(shown)
-        self.until = rows[-1].name
+        self.until = self._behind(rows[-1].name)
         return rows
 
     def _look_folding(self, rows: Sequence[R]) -> Sequence[R]:
@@ -179,6 +179,7 @@ class Page(Generic[R]):
             looked.append(row)
             self.until = name
             if row.deleted:
+                self.until = self._behind(name)
                 continue
             at = name.find(delimiter, start)
             if at < 0:
@@ -189,6 +190,12 @@ class Page(Generic[R]):
             if self.room <= 0:
                 break
         return looked
+
+    def _behind(self, name: str) -> str:
+        """The marker that goes on behind a name that was not folded. One that looks like a subdirectory would, as a marker, skip all
+        that lies in it; with a NUL behind it, it does not (no name has one: Swift's API refuses them).
+        """
+        return name + "\0" if not self._query.reverse and is_subdir(self._query, name) else name
 
     def _continue_after(self, name: str, span: Span) -> None:
         self._span = Span(span.low, span.inclusive, name) if self._query.reverse else Span(name, False, span.high)

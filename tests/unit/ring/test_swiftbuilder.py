@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_an_imported_builder_goes_on_where_swift_stopped(tmp_path: Path, capsys:
     assert cli.main([path, "import", str(GOLDEN / "swift.builder")]) == 0
     lost = sum(row.count(4) for row in load_builder(path).rows)
     assert cli.main([path, "rebalance"]) in (0, 1)
-    assert f"Reassigned {lost} " in capsys.readouterr().out
+    moved = re.search(r"Reassigned (\d+) ", capsys.readouterr().out)
+    assert moved is not None and int(moved[1]) >= lost, "more once min_part_hours have passed since Swift's last rebalance"
     assert cli.main([path, "import", str(GOLDEN / "swift.builder")]) == 2
     assert "refusing to overwrite" in capsys.readouterr().err
     assert cli.main([str(tmp_path / "y.builder"), "import", path]) == 2

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from objstore.model.listing import CODE_POINT_MAX, ListingQuery, MergedPage, Page, Span, after_prefix, span_of
@@ -111,6 +111,8 @@ def test_the_batch_size_does_not_show(rows: list[ObjectRow], query: Query, batch
 
 
 @settings(max_examples=600)
+@example([], [("a/", True, 1), ("a/b", False, 1)], Query(1, delimiter="/"), 1)
+@example([], [("\U0010ffff", True, 1), ("\U0010ffffa", False, 1)], Query(1, delimiter="\U0010ffff"), 1)
 @given(
     st.lists(st.tuples(st.text(alphabet, min_size=1, max_size=4), st.booleans(), st.integers(1, 9)), max_size=30),
     st.lists(st.tuples(st.text(alphabet, min_size=1, max_size=4), st.booleans(), st.integers(1, 9)), max_size=30),
