@@ -7,10 +7,10 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PARALLEL ?= 2
 QUICK := $(wildcard tests/unit tests/golden)
-SUITES := $(QUICK) $(wildcard tests/contract tests/faults)
+SUITES := $(QUICK) $(wildcard tests/contract tests/faults tests/mutants)
 SERIAL := $(wildcard tests/cluster)
 
-.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts conformance-swift clean
+.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts mutants conformance-swift clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -59,6 +59,9 @@ injections: install  ## every call to the file system and to SQLite's files fail
 
 power-cuts: install  ## power cuts of a whole cluster on a loop-mounted file system: how many, and what was lost (needs root)
 	@$(PY) -m tests.faults power-cuts
+
+mutants: install  ## take one mechanism after the other out of the code, and see the tests notice
+	@$(PY) -m tests.mutants
 
 conformance-swift: install  ## OpenStack Swift's own functional tests against a development cluster
 	$(PY) tests/conformance/swift_functional.py

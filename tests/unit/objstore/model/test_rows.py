@@ -80,6 +80,11 @@ def test_the_time_to_expire_follows_the_newest_metadata() -> None:
     assert merge_object_rows(put, ObjectRow("o", 5, False, 10, "etag", "a/b", 5, 5, delete_at=99)).delete_at == 100
 
 
+def test_of_two_changes_of_one_time_the_deletion_wins() -> None:
+    put, gone = ObjectRow("o", 5, False, 10, "etag", "a/b", 5, 5), ObjectRow("o", 5, True, type_timestamp=5, meta_timestamp=5)
+    assert merge_object_rows(put, gone).deleted and merge_object_rows(gone, put).deleted
+
+
 def test_a_container_deleted_after_its_creation_is_gone_until_created_again() -> None:
     made = ContainerRow("c", 5, 0, 3, 30, 0, 5)
     gone = merge_container_rows(made, ContainerRow("c", 0, 7))
