@@ -9,13 +9,12 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote
-
-import aiohttp
+from urllib.parse import quote, urlsplit
 
 from objstore.testing.history import ABSENT, History, Kind, Operation, Outcome
+from objstore.testing.rawhttp import Answer, Broken, Connection, NotSent
 
 NOTE = "X-Object-Meta-Note"
 TIMEOUT_S = 15.0
@@ -42,7 +41,7 @@ class Load:
     sizes: Sequence[int] = SIZES
     history: History = field(default_factory=History)
     operations_max: int = 200_000
-    _session: aiohttp.ClientSession | None = None
+    _connections: dict[tuple[int, str], Connection] = field(default_factory=dict)
     _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     _going: asyncio.Event = field(default_factory=asyncio.Event)
     _busy: int = 0
@@ -51,16 +50,10 @@ class Load:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def start(self) -> None:
-        """Make the container, start the clients. Raises aiohttp.ClientError, TimeoutError."""
-        self._session = aiohttp.ClientSession(
-            headers={"X-Auth-Token": self.token},
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-            # A connection for each request: on one that was kept open, aiohttp sends a request again when it was cut off, and what
-            # could not be sent the second time may have arrived the first time.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        )
-        async with self._session.put(f"{self.endpoints[0]}/{self.container}") as answer:
-            answer.raise_for_status()
+        """Make the container, start the clients. Raises NotSent, Broken, TimeoutError, ValueError."""
+        answer = await self._ask(-1, self.endpoints[0], "PUT", "")
+        if answer.status // 100 != 2:
+            raise ValueError(f"the container cannot be made: {answer.words}")
         self._going.set()
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(self.clients)]
 
@@ -84,8 +77,8 @@ class Load:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            if self._session is not None:
-                await self._session.close()
+            for connection in self._connections.values():
+                connection.close()
 
     def _check(self) -> None:
         """A client that ended has met a defect here: its error is the caller's."""
@@ -120,14 +113,17 @@ class Load:
                 first = rng.randrange(max(self.sizes))
                 part = (first, first + rng.randrange(max(self.sizes)))
                 await self._object(operation, base, part if kind == "get" and rng.random() < RANGED else None)
-        except aiohttp.ClientConnectorError as error:
+        except NotSent as error:
             operation.outcome, operation.what = "unsent", str(error)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            operation.what = f"{operation.what} {type(error).__name__} {error}".strip()
+        except (Broken, TimeoutError) as error:
+            operation.what = f"{type(error).__name__} {error}".strip()
         return operation.known
 
     async def read_all(self, client: int = -1) -> Operation:
-        """Read every key, and the listing, for a last judgement. Returns the listing."""
+        """Read every key, and the listing, for a last judgement, on new connections. Returns the listing."""
+        for (owner, _), connection in self._connections.items():
+            if owner == client:
+                connection.close()
         rng = random.Random(0)  # noqa: S311 - as above
         for number in range(self.keys):
             await self.one(client, "head", f"key {number:03d}", rng)
@@ -136,67 +132,69 @@ class Load:
         return self.history.operations[-1]
 
     async def told(self) -> tuple[dict[str, int], tuple[int, int]]:
-        """The container's listing as name -> size, and its own figures (objects, bytes). Raises aiohttp.ClientError."""
-        assert self._session is not None
-        rows = await self._rows(self.endpoints[0])
-        async with self._session.head(f"{self.endpoints[0]}/{self.container}") as answer:
-            answer.raise_for_status()
-            told = int(answer.headers["X-Container-Object-Count"]), int(answer.headers["X-Container-Bytes-Used"])
+        """The container's listing as name -> size, and its own figures (objects, bytes). Raises Broken and as a request."""
+        rows, what = await self._rows(-1, self.endpoints[0])
+        answer = await self._ask(-1, self.endpoints[0], "HEAD", "")
+        if rows is None or answer.status != 204:
+            raise Broken(f"listing: {what}; HEAD: {answer.words}")
+        told = int(answer.headers["x-container-object-count"]), int(answer.headers["x-container-bytes-used"])
         return {str(row["name"]): int(str(row["bytes"])) for row in rows}, told
 
+    async def _ask(
+        self, client: int, base: str, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """One request below the container, on a connection of this client's own."""
+        connection = self._connections.setdefault((client, base), Connection(base))
+        target = f"{urlsplit(base).path}/{self.container}{path}"
+        return await connection.request(method, target, {"X-Auth-Token": self.token, **(headers or {})}, body, timeout_s=TIMEOUT_S)
+
     async def _object(self, operation: Operation, base: str, part: tuple[int, int] | None = None) -> None:
-        assert self._session is not None
         kind, headers = operation.kind, {}
-        body = body_of(operation.tag) if kind == "put" else None
+        body = body_of(operation.tag) if kind == "put" else b""
         if kind in ("put", "post"):
             headers[NOTE] = operation.tag
-        if body is not None:
+        if kind == "put":
             self._tags[hashlib.md5(body, usedforsecurity=False).hexdigest()] = operation.tag
         if part is not None:
             headers["Range"] = f"bytes={part[0]}-{part[1]}"
-        url = f"{base}/{self.container}/{quote(operation.key)}"
-        async with self._session.request(kind.upper(), url, data=body, headers=headers) as answer:
-            operation.what = f"{answer.status} {answer.headers.get('X-Trans-Id', '')}"
-            content = await answer.read()
-            operation.ended_s = time.monotonic()
-            if answer.status == 404:
-                operation.outcome = "absent"
-            elif answer.status // 100 == 2 or answer.status == 416:
-                operation.outcome = "ok" if kind not in ("get", "head") else self._seen(operation, answer, content, part)
+        answer = await self._ask(operation.client, base, kind.upper(), f"/{quote(operation.key)}", headers, body)
+        operation.ended_s, operation.what = time.monotonic(), answer.words
+        if answer.status == 404:
+            operation.outcome = "absent"
+        elif answer.status // 100 == 2 or answer.status == 416:
+            operation.outcome = "ok" if kind not in ("get", "head") else self._seen(operation, answer, part)
 
-    def _seen(self, operation: Operation, answer: aiohttp.ClientResponse, content: bytes, part: tuple[int, int] | None) -> Outcome:
+    def _seen(self, operation: Operation, answer: Answer, part: tuple[int, int] | None) -> Outcome:
         """Which write a read saw, and whether all it says and holds is of that write."""
-        tag = self._tags.get(answer.headers.get("ETag", "").strip('"'))
+        tag = self._tags.get(answer.headers.get("etag", "").strip('"'))
         if tag is None:
             return "unknown" if answer.status == 416 else "wrong"
-        operation.tag, operation.note = tag, None if answer.status == 416 else answer.headers.get(NOTE, "")
+        operation.tag, operation.note = tag, None if answer.status == 416 else answer.headers.get(NOTE.lower(), "")
         body = body_of(tag)
         if operation.kind == "head":
-            return "ok" if answer.headers.get("Content-Length") == str(len(body)) else "wrong"
+            return "ok" if answer.headers.get("content-length") == str(len(body)) else "wrong"
         first, last = part if part is not None else (0, len(body))
-        expected = body[first : last + 1]
-        return "ok" if content == expected or (answer.status == 416 and first >= len(body)) else "wrong"
+        return "ok" if answer.body == body[first : last + 1] or (answer.status == 416 and first >= len(body)) else "wrong"
 
     async def _list(self, operation: Operation, base: str) -> None:
-        operation.names = tuple(str(row["name"]) for row in await self._rows(base, operation))
+        rows, operation.what = await self._rows(operation.client, base)
         operation.ended_s = time.monotonic()
-        operation.outcome = "ok"
+        if rows is not None:
+            operation.names = tuple(str(row["name"]) for row in rows)
+            operation.outcome = "ok"
 
-    async def _rows(self, base: str, operation: Operation | None = None) -> list[dict[str, object]]:
-        """The whole listing, page by page. Raises aiohttp.ClientError for any answer but 200."""
-        assert self._session is not None
+    async def _rows(self, client: int, base: str) -> tuple[list[dict[str, object]] | None, str]:
+        """The whole listing, page by page, and the last answer in words; None when one of them was refused."""
         rows: list[dict[str, object]] = []
         while True:
             marker = quote(str(rows[-1]["name"])) if rows else ""
-            url = f"{base}/{self.container}?format=json&limit={PAGE_ROWS}&marker={marker}"
-            async with self._session.get(url) as answer:
-                if operation is not None:
-                    operation.what = f"{answer.status} {answer.headers.get('X-Trans-Id', '')}"
-                answer.raise_for_status()
-                page = json.loads(await answer.read())
+            answer = await self._ask(client, base, "GET", f"?format=json&limit={PAGE_ROWS}&marker={marker}")
+            if answer.status != 200:
+                return None, answer.words
+            page = json.loads(answer.body)
             rows += page
             if len(page) < PAGE_ROWS:
-                return rows
+                return rows, answer.words
 
 
 def body_of(tag: str) -> bytes:

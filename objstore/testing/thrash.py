@@ -22,6 +22,7 @@ from objstore.testing.load import Load
 AMBIGUOUS_MAX = 0.1
 """With more operations of unknown outcome a run says too little."""
 CONTAINER = "load"
+VIOLATIONS_SHOWN = 20
 SETTINGS: dict[str, dict[str, object]] = {
     "proxy": {"node_timeout_s": 1.0, "drain_timeout_s": 2.0},
     "daemons": {
@@ -52,6 +53,8 @@ class Result:
     settle_s: list[float] = field(default_factory=list)
     took_s: float = 0.0
     violations: list[str] = field(default_factory=list)
+    kept: str = ""
+    """Where history and logs of a run with violations are."""
 
     def add(self, history: History) -> None:
         """The figures of what clients did."""
@@ -72,7 +75,8 @@ class Result:
             f"  settled in {max(self.settle_s, default=0.0):.1f} s at most; listings behind under faults: {self.stale_listings}, by"
             f" {self.stale_s_max:.1f} s at most",
             f"  {len(self.violations)} violations",
-            *(f"    {line}" for line in self.violations[:20]),
+            *(f"    {line}" for line in self.violations[:VIOLATIONS_SHOWN]),
+            *([f"  history and logs: {self.kept}"] if self.kept else []),
         ]
 
 
@@ -111,6 +115,8 @@ class Thrash:
             await load.stop()
         result.took_s = time.monotonic() - started
         result.add(load.history)
+        if result.violations:
+            self._keep(load.history, result)
         if result.ambiguous > AMBIGUOUS_MAX:
             result.violations.append(f"{100 * result.ambiguous:.1f} % of all operations are of unknown outcome: too many to judge")
         return result
@@ -130,6 +136,13 @@ class Thrash:
             load.resume()
         else:
             await asyncio.sleep(scene.rng.random() * self.window_s / 2)
+
+    def _keep(self, history: History, result: Result) -> None:
+        """For whoever looks into it: what clients saw, and the cluster's files with the logs of all nodes."""
+        self.cluster.keep()
+        result.kept = self.cluster.directory
+        with open(f"{result.kept}/history.jsonl", "w") as file:
+            file.writelines(f"{line}\n" for line in history.lines())
 
     async def _settle(self, result: Result) -> None:
         started = time.monotonic()
