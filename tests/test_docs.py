@@ -122,3 +122,14 @@ def test_the_version_is_one() -> None:
 
 def test_the_changelog_begins_with_what_is_coming() -> None:
     assert re.search(r"^## Unreleased", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_every_test_that_is_named_exists(path: Path) -> None:
+    """`tests/folder/test_file.py` or `tests/folder/test_file.py::test_name`."""
+    missing = []
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text()):
+        there = ROOT / file
+        if not there.exists() or (name and not re.search(rf"def {name}\(", there.read_text())):
+            missing.append(f"{file}::{name}")
+    assert not missing
