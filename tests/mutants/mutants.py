@@ -4,18 +4,8 @@ To add one: its name, the file, the exact text and what stands there instead, an
 The text must occur exactly once in the file; a change of the code that moves it shows as an error, not as a success.
 """
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    """`tests` are arguments of pytest; they should take seconds."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
-
+from tests.mutants.consistency import CONSISTENCY
+from tests.mutants.mutant import Mutant
 
 COMMITTER = "objstore/runtime/committer.py"
 FILES = "objstore/runtime/filesystem.py"
@@ -27,7 +17,7 @@ CASES = "tests/faults/test_crash_states.py::"
 PLACES = "tests/faults/test_crash_places.py"
 FAILING = "tests/faults/test_injections.py::"
 
-MUTANTS = (
+MUTANTS: tuple[Mutant, ...] = (
     # --- what is durable before it is acknowledged
     Mutant("directories are not synced", COMMITTER, "self._fs.sync_directory(path)", "pass", f"{CASES}test_case[put]"),
     Mutant("files are not synced", COMMITTER, "outcome.file.sync()", "pass", f"{CASES}test_case[put]"),
@@ -225,4 +215,5 @@ MUTANTS = (
         "                everywhere |= await self._push_all(",
         "tests/faults/test_crash_replication.py -k failing_calls",
     ),
+    *CONSISTENCY,
 )
