@@ -9,7 +9,7 @@ import pytest
 
 from objstore.testing import BlockingCluster
 from tests.cluster.probes.direct import Direct
-from tests.cluster.probes.probe import Probe
+from tests.cluster.probes.probe import ACCOUNT, Probe
 
 LOG_LINES_SHOWN = 30
 NODES = 6
@@ -29,7 +29,12 @@ def running(request: pytest.FixtureRequest) -> Iterator[tuple[BlockingCluster, D
 @pytest.fixture
 def probe(running: tuple[BlockingCluster, Direct], request: pytest.FixtureRequest) -> Iterator[Probe]:
     """One scenario's hold on it. The container is not made yet."""
-    probe = Probe(*running, re.sub(r"\W+", "-", request.node.name).strip("-"))
+    cluster, direct = running
+    stem, account = re.sub(r"\W+", "-", request.node.name).strip("-"), set(direct.homes(f"/{ACCOUNT}"))
+    # One node in common with the account: then this has a majority although all of the container's nodes are away, and there are
+    # objects of which two nodes can be away without a loss to either.
+    names = (f"{stem}-{number}" for number in range(1000))
+    probe = Probe(cluster, direct, next(name for name in names if len(set(direct.homes(f"/{ACCOUNT}/{name}")) & account) == 1))
     yield probe
     probe.mend()
 

@@ -8,15 +8,12 @@ from objstore.app.rings import load_rings
 from objstore.app.ringwatch import placement_rings
 from objstore.formats.messages import (
     Address,
-    DeleteObject,
     GetObject,
     IndexTarget,
     ListTable,
     MergeContainerRows,
     MergeObjectRows,
     Message,
-    NodeReport,
-    NodeStatus,
     ObjectReply,
     PostObject,
     Query,
@@ -65,12 +62,6 @@ class Direct:
                 await client.close()
 
         return asyncio.run(once())
-
-    def status(self, node: str) -> NodeReport:
-        """What a node says of itself."""
-        report = self.call(node, NodeStatus())
-        assert isinstance(report, NodeReport)
-        return report
 
     # --- places ------------------------------------------------------------------------------------------------
 
@@ -161,12 +152,6 @@ class Direct:
         place = self.object_place(name)
         target, paired = self._pair(place, replica)
         self._at(name, replica, PostObject(target, place.hash, name, timestamp, {}, user, content_type, paired))
-
-    def delete(self, name: str, replica: int, timestamp: int) -> None:
-        """Delete an object at one primary. Raises NodeError."""
-        place = self.object_place(name)
-        target, paired = self._pair(place, replica)
-        self._at(name, replica, DeleteObject(target, place.hash, name, timestamp, paired))
 
     def _pair(self, place: ObjectPlace, replica: int) -> tuple[Target, IndexTarget]:
         return place.replicas[replica].target, place.index[replica]
