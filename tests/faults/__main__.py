@@ -19,7 +19,7 @@ KINDS = {
         *("test_injections.py", REPLICAS + "test_failing_calls_never_lose_the_last_copy"),
         *(ROWS + "test_every_call_to_the_files_fails", ROWS + "test_every_call_to_the_file_system_fails"),
     ],
-    "power-cuts": ["test_power_cuts.py"],
+    "power-cuts": ["test_power_cuts.py", "test_crashfs_on_ext4.py"],
 }
 
 

@@ -50,6 +50,7 @@ class CrashFile:
         else:
             node.data = node.data[:start] + piece + node.data[start + len(piece) :]
         self._at = start + len(piece)
+        node.edges.append(self._at)
 
     def pread(self, size: int, offset: int) -> bytes:
         self._require_open()
@@ -281,6 +282,9 @@ class CrashFileSystem:
 
     def open(self, path: str) -> CrashFile:
         return CrashFile(self, self._file(path), "read")
+
+    def size_of(self, path: str) -> int:
+        return len(self._file(path).data)
 
     def _file(self, path: str) -> FileNode:
         directory, name = self._place(path)

@@ -20,13 +20,15 @@ Image = tuple[tuple[str, Content | None], ...]
 class FileNode:
     """A regular file."""
 
-    __slots__ = ("attributes", "data", "durable", "lost", "number")
+    __slots__ = ("attributes", "data", "durable", "edges", "lost", "number")
 
     def __init__(self, number: int, content: Content = EMPTY) -> None:
         self.number = number
         self.data = content.data
         self.attributes = content.attributes
         self.durable = content
+        self.edges: list[int] = []
+        """Where each write since the last sync ended."""
         self.lost = False
 
     @property
@@ -41,6 +43,7 @@ class FileNode:
     def sync(self) -> None:
         if not self.lost:
             self.durable = self.content
+            self.edges = []
 
 
 class Step:

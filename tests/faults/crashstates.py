@@ -1,9 +1,9 @@
 """All that a power cut may leave of a CrashFileSystem: each file's and each directory's fate apart from the others'.
 
-A file keeps of its unsynced content nothing, all, its size without the data, or a part torn at 512 bytes or 4 KiB; its attributes
-the old ones or the new. Of a directory's pending steps any subset happened ("wild"), which includes every prefix ("ordered", what
-journalling file systems do). Up to LIMIT combinations (twelve independent steps) all are listed; beyond, all ordered ones as far
-as LIMIT, both extremes, and `SAMPLES` wild ones drawn from a seed.
+A file keeps of its unsynced content nothing, all, its size without the data, or a part torn at 512 bytes, at 4 KiB or between two
+writes; its attributes the old ones or the new. Of a directory's pending steps any subset happened ("wild"), which includes every
+prefix ("ordered", what journalling file systems do). Up to LIMIT combinations (twelve independent steps) all are listed; beyond,
+all ordered ones as far as LIMIT, both extremes, and SAMPLES wild ones drawn from a seed.
 """
 
 import random
@@ -18,6 +18,7 @@ from tests.faults.crashnodes import Content, DirectoryNode, FileNode, Image, Nod
 LIMIT = 1 << 12
 SAMPLES = 256
 SECTOR, BLOCK = 512, 4096
+EDGES_MAX = 3
 
 Entries = dict[str, Node]
 
@@ -135,7 +136,7 @@ def fates(file: FileNode, draws: int = 0) -> list[Content]:
     old, new = file.durable.data, file.data
     kept = [old]
     if new is not old:
-        kept += [new, *_torn(old, new)]
+        kept += [new, *_torn(old, new, file.edges)]
         kept += [_drawn(old, new, random.Random(f"{file.number} {len(new)} {number}")) for number in range(draws)]
     attributes = [file.durable.attributes]
     if file.attributes is not file.durable.attributes:
@@ -143,17 +144,18 @@ def fates(file: FileNode, draws: int = 0) -> list[Content]:
     return [Content(data, some) for data in dict.fromkeys(kept) for some in attributes]
 
 
-def _torn(old: bytes, new: bytes) -> Iterator[bytes]:
-    """Parts of what was written to a file that had `old` and got `new`."""
+def _torn(old: bytes, new: bytes, edges: list[int]) -> Iterator[bytes]:
+    """Parts of what was written to a file that had `old` and got `new`, in writes that ended at `edges`."""
     size = len(new)
     blank = old + bytes(max(0, size - len(old)))  # the size came, the data did not
     yield blank[:size]
     start = next((at for at in range(0, size, SECTOR) if old[at : at + SECTOR] != new[at : at + SECTOR]), size)
-    for end in (start - start % SECTOR + SECTOR, start - start % BLOCK + BLOCK):
+    for end in (start - start % SECTOR + SECTOR, start - start % BLOCK + BLOCK, *edges[:EDGES_MAX], *edges[-EDGES_MAX:]):
         if end < size:
             if end >= len(old):
                 yield new[:end]  # a shorter append
             yield new[:end] + blank[end:size]  # the head came, the rest did not
+            yield blank[:end] + new[end:]  # the rest came first
     for head in (SECTOR, BLOCK):
         if start + head < size:
             at = (size - 1) // head * head

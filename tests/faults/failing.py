@@ -11,7 +11,7 @@ from tests.faults.crashfs import CrashFile, CrashFileSystem
 FILE_CALLS = ("write", "pread", "size", "set_attribute", "get_attribute", "sync")
 FS_CALLS = (
     *("create_temp", "publish", "open", "open_append", "make_directory", "sync_directory", "list_directory"),
-    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free"),
+    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of"),
 )
 GROWING = frozenset(("create_temp", "publish", "open_append", "make_directory", "allocate", "write", "set_attribute", "sync"))
 """What a full disk or quota refuses; `sync` where space was promised by delayed allocation."""
