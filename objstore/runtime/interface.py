@@ -79,6 +79,11 @@ class FileSystem(Protocol):
     def open(self, path: str) -> OpenFile:
         """For reading. Raises FileNotFoundError, or OSError for anything that is not a regular file."""
 
+    def size_of(self, path: str) -> int:
+        """Of a regular file; raises as `open` does, but opens nothing: a process that closes any descriptor of a file loses all
+        POSIX locks that it has on it (fcntl(2)), and SQLite tells by these that a database is in use.
+        """
+
     def open_append(self, path: str) -> OpenFile:
         """For appending, made when missing."""
 

@@ -233,6 +233,8 @@ class TableDevice:
         database = self.require(place, create=any(operation.creates for operation in operations))
         if database is None:
             raise NodeError(Code.NOT_FOUND, "no such account or container here")
+        if all(isinstance(operation, Open) for operation in operations):
+            return [None] * len(operations)
         return database.transact(operations)
 
     def require(self, place: Place, *, create: bool) -> Database[Any] | None:
@@ -254,7 +256,7 @@ class TableDevice:
     def _exists(self, place: Place) -> bool:
         """Also refuses, with OSError, what is not a regular file: SQLite itself would follow a link."""
         try:
-            self.disk.fs.open(place.path).close()
+            self.disk.fs.size_of(place.path)
         except FileNotFoundError:
             return False
         return True
@@ -313,7 +315,7 @@ class TableDevice:
             self.disk.fail(error.text)
         if error.code is Code.CORRUPT:
             self._quarantine(place, error.text)
-        elif error.code is not Code.BAD_REQUEST:
+        elif error.code not in (Code.BAD_REQUEST, Code.BUSY):  # what another process keeps locked can be read all the same
             self.let_go(place)
         return error
 

@@ -71,7 +71,7 @@ async def states_of(device: TableDevice, found: Sequence[Place]) -> list[State |
 
 def _is_there(device: TableDevice, place: Place) -> bool:
     try:
-        device.disk.fs.open(place.path).close()
+        device.disk.fs.size_of(place.path)
     except FileNotFoundError:
         return False
     except OSError:  # whoever reads it says what is wrong
@@ -114,7 +114,7 @@ def _read(device: TableDevice, place: Place, fn: Callable[[sqlite3.Connection], 
     connection: sqlite3.Connection | None = None
     try:
         with device.opening:
-            device.disk.fs.open(place.path).close()
+            device.disk.fs.size_of(place.path)
             connection = open_reader(device.path_of(place))
         return fn(connection)
     except FileNotFoundError:

@@ -51,14 +51,7 @@ async def send_database(
 
 
 async def _copy(device: TableDevice, place: Place, database: Database[Any], temp: str) -> None:
-    def space() -> int:
-        file = device.disk.fs.open(place.path)
-        try:
-            return file.size()
-        finally:
-            file.close()
-
-    device.disk.require_space(await device.disk.run(space))
+    device.disk.require_space(await device.disk.run(partial(device.disk.fs.size_of, place.path)))
 
     def backup(source: sqlite3.Connection) -> None:
         target = sqlite3.connect(device.path_of_temp(temp), isolation_level=None)

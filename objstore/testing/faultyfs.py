@@ -28,7 +28,7 @@ T = TypeVar("T")
 ANY = "*"
 OPERATIONS = (
     *("create_temp", "publish", "discard", "open", "open_append", "make_directory", "sync_directory", "list_directory"),
-    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free"),
+    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of"),
     *("write", "pread", "size", "set_attribute", "get_attribute", "sync"),
 )
 """What can fail: the methods of FileSystem, and those of OpenFile that raise."""
@@ -234,6 +234,10 @@ class FaultyFileSystem:
     def list_directory(self, path: str) -> list[str]:
         self.reach("list_directory", path)
         return self.inner.list_directory(path)
+
+    def size_of(self, path: str) -> int:
+        self.reach("size_of", path)
+        return self.inner.size_of(path)
 
     def directory_state(self, path: str) -> tuple[int, int] | None:
         self.reach("directory_state", path)

@@ -191,6 +191,18 @@ def test_attributes_do_not_grow_without_bound(fs: FileSystem) -> None:
     fs.discard(file)
 
 
+def test_a_size_is_told_without_opening(fs: FileSystem) -> None:
+    fs.make_directory("d/e")
+    store(fs, "d/e/a", b"12345")
+    assert fs.size_of("d/e/a") == 5
+    with pytest.raises(FileNotFoundError):
+        fs.size_of("d/e/b")
+    with pytest.raises(FileNotFoundError):
+        fs.size_of("d/f/a")
+    with pytest.raises(OSError, match="regular"):
+        fs.size_of("d/e")
+
+
 def test_a_directory_tells_when_its_names_changed(fs: FileSystem) -> None:
     assert fs.directory_state("d/e") is None
     fs.make_directory("d/e")

@@ -148,6 +148,9 @@ class RecordingFileSystem:
     def list_directory(self, path: str) -> list[str]:
         return self.inner.list_directory(path)
 
+    def size_of(self, path: str) -> int:
+        return self.inner.size_of(path)
+
     def directory_state(self, path: str) -> tuple[int, int] | None:
         return self.inner.directory_state(path)
 

@@ -1,7 +1,10 @@
 """Damage of a database is found, and the replicas rebuild it with all its rows."""
 
+import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,3 +250,33 @@ async def test_an_audit_of_sound_databases_changes_nothing(tmp_path: Path) -> No
         assert isinstance((await node.rows())[0], ObjectRow)
         assert file.exists()
         assert before.settings.name == NAME
+
+
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=rw", uri=True)
+connection.execute("SELECT count(*) FROM row").fetchall()
+connection.close()
+"""
+
+
+def look(file: Path) -> int:
+    """What an operator's shell does; returns which file the log is afterwards."""
+    subprocess.run([sys.executable, "-c", LOOK, str(file)], check=True, timeout=30)
+    return beside(file).stat().st_ino
+
+
+async def test_no_daemon_takes_the_locks_of_an_open_database_away(tmp_path: Path) -> None:
+    """POSIX locks go with the first descriptor that is closed; then another process's last look would remove our log."""
+    async with sync_rig(tmp_path) as rig:
+        for node in rig.nodes:
+            await node.merge(*ROWS)
+        node, file = rig.nodes[1], rig.nodes[1].file()
+        log = beside(file).stat().st_ino
+        await rig.replicate()
+        await node.audit()
+        await rig.replicate(0)
+        assert node.device.peek(rig.place(NAME)) is not None
+        assert await asyncio.to_thread(look, file) == log
+        await node.merge(put("after", 2))
+        assert await asyncio.to_thread(look, file) == log

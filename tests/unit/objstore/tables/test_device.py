@@ -256,10 +256,21 @@ async def test_another_process_that_holds_the_database_makes_us_busy_not_stuck(t
         with pytest.raises(NodeError) as raised:
             await asyncio.wait_for(device.apply(PLACE, merge(put("b", 1))), 5)
         assert raised.value.code is Code.BUSY
+        assert await listed(device) == ["a"]
         other.execute("ROLLBACK")
         other.close()
         await device.apply(PLACE, merge(put("b", 1)))
         assert await listed(device) == ["a", "b"]
+
+
+async def test_a_locked_database_can_be_opened_and_read(tmp_path: Path) -> None:
+    async with device_at(tmp_path) as device:
+        await device.apply(PLACE, merge(put("a", 1)))
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with device_at(tmp_path) as device:
+        assert await listed(device) == ["a"]
+    other.close()
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------

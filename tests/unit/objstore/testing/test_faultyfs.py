@@ -73,6 +73,7 @@ CALLS: dict[str, Callable[[FileSystem], object]] = {
     "unlink": lambda fs: fs.unlink("d/there"),
     "rename": lambda fs: fs.rename("d/there", "d/moved"),
     "free": lambda fs: fs.free(),
+    "size_of": lambda fs: fs.size_of("d/there"),
 }
 
 
