@@ -33,7 +33,7 @@ CONSISTENCY = (
         REMOVAL,
         "if files == NOTHING or not unneeded(hash_, files):",
         "if files == NOTHING:",
-        f"{OBJECT}/test_handoffs.py -k change_during",
+        f"{OBJECT}/test_handoffs.py -k change_that_waits",
     ),
     Mutant(
         "a deletion goes before the file that it hides",
@@ -203,8 +203,8 @@ CONSISTENCY = (
     Mutant(
         "the reaper removes what an account made again holds",
         "objstore/account/reaper.py",
-        "            if row.put_timestamp >= account.at:\n",
-        "            if False:\n",
+        "            old = [row for row in rows if max(row.timestamp, row.meta_timestamp) < account.at]\n",
+        "            old = rows\n",
         "tests/unit/objstore/account/test_reaper.py -k 'made_again'",
     ),
 )

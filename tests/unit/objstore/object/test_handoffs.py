@@ -12,6 +12,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.names import ObjectName
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
+from objstore.object.files import place_of
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import equal, passes, tree
 from tests.unit.objstore.proxy.cluster import OWNER, Cluster, get, named, put, ring_of, running
@@ -85,6 +86,31 @@ async def test_a_change_during_the_hand_back_is_not_removed(cluster: Cluster, st
     node.object._replication.replicator._removal = Late()  # type: ignore[assignment]
     (figures,) = await passes(cluster, handoff)
     assert figures["removed"] == 0
+    await asyncio.sleep(0.05)
+    assert [path[-3:] for path in tree(node)] == [".ts"]
+
+
+async def test_a_change_that_waits_before_the_removal_is_not_removed(cluster: Cluster, store: ClusterStore) -> None:
+    """The removal found the object unchanged, and had to wait for its lock behind a change."""
+    cluster.down(0)
+    name = named(cluster, "o")
+    await put(store, name, b"v1")
+    await store.nodes.stop()
+    cluster.network.heal()
+    handoff = away(cluster)
+    node, target = cluster.nodes[handoff], cluster.place(name).replicas[0].target
+    device, place = node.object._devices["d1"], place_of(0, target.partition, cluster.place(name).hash)
+    confirmed = {place.hash: await device.files(place)}
+    later = from_seconds(cluster.clock.now() + 1)
+    await device.locks.acquire(place)
+    change = asyncio.create_task(cluster.ask(handoff, DeleteObject(target, place.hash, str(name), later, None)))
+    await asyncio.sleep(0.01)
+    removal = node.object._replication.replicator._removal
+    removing = asyncio.create_task(removal.remove(device, 0, target.partition, confirmed, 0))
+    await asyncio.sleep(0.05)
+    device.locks.release(place)
+    await change
+    assert await removing == 0
     await asyncio.sleep(0.05)
     assert [path[-3:] for path in tree(node)] == [".ts"]
 

@@ -12,6 +12,7 @@ from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import ObjectNotFound
 from objstore.model.names import ObjectName
 from objstore.model.timestamps import from_seconds
+from objstore.object.digests import digest_of
 from objstore.object.files import Files
 from objstore.proxy.operations import NewObject
 from objstore.proxy.store import ClusterStore
@@ -128,19 +129,25 @@ async def test_equal_partitions_cost_no_reads(cluster: Cluster, store: ClusterSt
 
 
 async def test_settled_directories_are_not_even_listed(cluster: Cluster, store: ClusterStore) -> None:
-    await put(store, named(cluster, "o"), b"x")
+    first = named(cluster, "o")
+    partition = cluster.place(first).replicas[0].target.partition
+    others = [ObjectName("AUTH_test", "c", f"p{number}") for number in range(200)]
+    second = next(name for name in others if cluster.place(name).replicas[0].target.partition == partition)
+    await put(store, first, b"x")
     node = cluster.nodes[0]
     device, holdings = node.object._devices["d1"], node.object._replication._holdings["d1"]
     await asyncio.sleep(2.1)  # until then a change might hide within the resolution of the directory's time
-    for expected in (1, 1):
-        device.index.forget("objects/0"), [device.index.forget(f"objects/{partition}") for partition in range(8)]
-        await node.run(REPLICATOR)
-        assert holdings.listings == expected
-    await put(store, named(cluster, "p"), b"y")
-    for partition in range(8):
+    digests = []
+    for _ in range(2):
         device.index.forget(f"objects/{partition}")
-    await node.run(REPLICATOR)
-    assert holdings.listings > 1, "a changed directory is listed again"
+        digests += await holdings.digests(0, [partition])
+        assert holdings.listings == 1
+    await put(store, second, b"y")
+    device.index.forget(f"objects/{partition}")
+    digests += await holdings.digests(0, [partition])
+    assert digests[0] == digests[1] != digests[2]
+    assert holdings.listings == 2, "a changed directory is listed again"
+    assert digests[2] == digest_of(await holdings.partition(0, partition), 0)
 
 
 async def test_a_damaged_copy_is_replaced_at_once(cluster: Cluster, store: ClusterStore) -> None:

@@ -4,8 +4,9 @@ import time
 
 from objstore.formats.messages import ListTable, ObjectPage, Query
 from objstore.model.names import ObjectName
+from objstore.placement.places import Placement
 from objstore.proxy.store import ClusterStore
-from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, get, named, put
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, get, named, put, ring_of
 
 
 async def timed_puts(store: ClusterStore, names: list[ObjectName]) -> list[float]:
@@ -41,22 +42,24 @@ async def test_a_hung_node_is_left_alone_before_its_calls_time_out(cluster: Clus
 
 
 async def test_rows_reach_a_majority_although_two_of_three_pairs_are_broken(cluster: Cluster, store: ClusterStore) -> None:
-    """Node 1 holds an object replica of one pair and the container replica of another: each alone would break one pair."""
-    name = named(cluster, "o")
-    place = cluster.place(name)
+    """Node 1 holds an object replica of one pair and the container replica of another."""
+    cluster.rings.container = ring_of(4, [1, 2, 0])
+    await store.put_container(OWNER, ACCOUNT, "rotated", {})
+    await store.nodes.stop()
+    name = named(cluster, "o", "rotated")
+    place, table = cluster.place(name), Placement(cluster.rings).container(ACCOUNT, "rotated")
+    ports = [node.address.port for node in cluster.nodes]
+    pairs = [(ports.index(one.address.port), ports.index(place.index[i].port)) for i, one in enumerate(place.replicas)]
+    assert pairs == [(0, 1), (1, 2), (2, 0)]
     cluster.down(1)
-    result = await put(store, name, b"x")
-    assert result.listed
-    table = store._opener._placement.container(ACCOUNT, "c")
-    told = 0
-    for number, replica in enumerate(table.replicas):
-        node = [node.address for node in cluster.nodes].index(replica.address)
-        if node == 1:
-            continue
-        page = await cluster.ask(node, ListTable("container", replica.target, table.hash, table.name, Query(10)))
-        assert isinstance(page, ObjectPage)
-        told += [row.name for row in page.rows] == [name.object]
-        assert place.index[number].device == replica.target.device
-    assert told == 2
-    rows = (await store.list_container(OWNER, ACCOUNT, "c", Query(9))).rows
+    assert (await put(store, name, b"x")).listed
+    told = []
+    for replica in table.replicas:
+        node = ports.index(replica.address.port)
+        if node != 1:
+            page = await cluster.ask(node, ListTable("container", replica.target, table.hash, table.name, Query(10)))
+            assert isinstance(page, ObjectPage)
+            told.append([row.name for row in page.rows])
+    assert told == [[name.object]] * 2
+    rows = (await store.list_container(OWNER, ACCOUNT, "rotated", Query(9))).rows
     assert [row.name for row in rows] == [name.object]

@@ -32,11 +32,15 @@ class Time:
             uptime.note()
 
 
-def restarted(time: Time, before: Uptime) -> Uptime:
+def restarted(time: Time, before: Uptime, down_s: float) -> Uptime:
+    """Another process goes on from the stamp, after the machine was off for so long."""
+    age_s, samples = before.age_s, before.samples
+    time.wall += down_s
     time.steady = 1.0
     uptime = Uptime(time, RECLAIM)
-    uptime.restore(before.age_s, before.samples)
+    uptime.restore(age_s, samples)
     uptime.note()
+    assert uptime.age_s == age_s
     return uptime
 
 
@@ -57,20 +61,11 @@ def test_time_that_the_cluster_was_down_does_not_count() -> None:
     uptime.note()
     time.up(uptime, 3 * DAY)
     deleted = from_seconds(time.wall)
-    age = uptime.age_s
-    time.wall += 14 * DAY
-    uptime = restarted(time, before=uptime_of(time, age, uptime))
+    uptime = restarted(time, uptime, 14 * DAY)
     time.up(uptime, 6 * DAY)
     assert uptime.horizon() < deleted
     time.up(uptime, 1.2 * DAY)
     assert uptime.horizon() > deleted
-
-
-def uptime_of(time: Time, age_s: float, kept: Uptime) -> Uptime:
-    """As its stamp was written: the age does not go on while the process is down."""
-    frozen = Uptime(time, RECLAIM)
-    frozen.restore(age_s, kept.samples)
-    return frozen
 
 
 def test_a_clock_that_is_ahead_for_a_while_forgets_nothing() -> None:
@@ -83,7 +78,9 @@ def test_a_clock_that_is_ahead_for_a_while_forgets_nothing() -> None:
     assert uptime.horizon() == 0
     time.wall -= 365 * DAY
     deleted = from_seconds(time.wall)
-    time.up(uptime, 6.9 * DAY)
+    time.up(uptime, DAY / 10)
+    uptime = restarted(time, uptime, 14 * DAY)  # so that the age of the deletion by the wall clock says nothing
+    time.up(uptime, 6.8 * DAY)
     assert uptime.horizon() < deleted
     time.up(uptime, DAY)
     assert deleted < uptime.horizon() < from_seconds(time.wall - RECLAIM)
