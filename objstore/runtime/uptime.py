@@ -72,13 +72,14 @@ class Uptime:
         self._horizon = self._find_horizon(age)
 
     def _find_horizon(self, age_s: float) -> int:
-        """The wall clock at the last sample that is old enough. A clock that was ahead for a while is found out by what later
-        samples say: time did not go back, so it was no later than that.
+        """The wall clock at the last sample that is old enough. A clock that was ahead for a while is found out by later samples:
+        between two of them at least as much time went by as the cluster was up.
         """
         old_enough = [index for index, (age, _) in enumerate(self.samples) if age <= age_s - self._reclaim_age_s]
         if not old_enough:
             return 0
-        wall = min(wall for _, wall in self.samples[old_enough[-1] :])
+        then_s = self.samples[old_enough[-1]][0]
+        wall = min(wall - (age - then_s) for age, wall in self.samples[old_enough[-1] :])
         return max(0, from_seconds(min(wall, self._clock.now() - self._reclaim_age_s)))
 
     def horizon(self) -> int:

@@ -109,7 +109,7 @@ CONSISTENCY = (
     Mutant(
         "a clock that was ahead for a while forgets deletions",
         UPTIME,
-        "        wall = min(wall for _, wall in self.samples[old_enough[-1] :])\n",
+        "        wall = min(wall - (age - then_s) for age, wall in self.samples[old_enough[-1] :])\n",
         "        wall = self.samples[old_enough[-1]][1]\n",
         "tests/unit/objstore/runtime/test_uptime.py",
     ),
