@@ -165,7 +165,7 @@ class TableService(Generic[R]):
         device, place = self.place(request.target, request.hash)
         database = device.peek(place)
         if database is None or database.state.settings.name != request.name:
-            database = await device.opened(place, request.name)
+            database = await self._opened(device, place, request.name)
         # From here to the answer there is no wait: a lease must not be granted on settings that have changed since.
         lease_s = self.leases.grant(self.kind.kind, request.name, context.peer) if request.lease else 0.0
         return self._info(database, lease_s)
@@ -173,7 +173,7 @@ class TableService(Generic[R]):
     async def _list(self, request: Message, _context: CallContext) -> ObjectPage | ContainerPage:
         assert isinstance(request, ListTable)
         device, place = self.place(request.target, request.hash)
-        database: Database[R] | None = await device.opened(place, request.name)
+        database = await self._opened(device, place, request.name)
         if database is None:
             return self._page(self._info(None, 0.0), [], EMPTY_DIGEST, "")
         info = self._info(database, 0.0)
@@ -181,6 +181,11 @@ class TableService(Generic[R]):
         page: PageRead[R] = await device.read(place, database, lambda c: read_page(c, self.kind, query, raw=raw))
         rows = [] if request.digest_only else page.rows
         return self._page(info, rows, page.digest, page.until)  # type: ignore[arg-type]
+
+    async def _opened(self, device: TableDevice, place: Place, name: str) -> Database[R] | None:
+        """None also for one without a name: a crash came between its making and the first change, which names it."""
+        database: Database[R] | None = await device.opened(place, name)
+        return database if database is not None and database.state.settings.name else None
 
     def _info(self, database: Database[R] | None, lease_s: float) -> TableInfo:
         if database is None:

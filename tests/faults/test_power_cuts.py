@@ -53,7 +53,7 @@ def cut(*options: str) -> tuple[dict[str, int], list[str]]:
 def test_nothing_acknowledged_is_lost(count: Count) -> None:
     figures, problems = cut("--cuts", str(CUTS), "--seconds", str(SECONDS))
     count("power cuts", **figures)
-    assert figures["cuts"] >= CUTS / 2, "the machine is too slow to say anything"
+    assert figures["cuts"] >= CUTS / 4, "the machine is too slow to say anything"
     assert figures["objects"] > figures["cuts"] and figures["rows"] > figures["cuts"]
     assert not problems, "\n".join(problems)
 

@@ -207,6 +207,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "            pass\n",
         f"{PLACES} -k new_database",
     ),
+    Mutant(
+        "a database without a name answers",
+        "objstore/tables/service.py",
+        "return database if database is not None and database.state.settings.name else None",
+        "return database",
+        "tests/unit/objstore/container/test_server.py",
+    ),
     # --- replication
     Mutant(
         "a handoff removes what only some primaries hold",

@@ -47,6 +47,17 @@ async def test_a_container_is_made_filled_listed_emptied_and_deleted(rig: Rig) -
     assert (info.settings.exists, info.settings.values, info.stats) == (False, {}, Stats())
 
 
+async def test_a_database_that_a_crash_left_without_a_name_is_none_yet(rig: Rig) -> None:
+    node = rig.nodes[0]
+    node.device._create(node.container.service.place(node.target, hash_of(CONTAINER))[1])
+    for _ in range(2):  # opened, and open
+        assert (await node.stat()).settings is None
+        assert (await node.page()).info.settings is None
+    await node.write("create", 1)
+    info = await node.stat()
+    assert info.settings is not None and info.settings.name == CONTAINER
+
+
 async def test_what_is_not_there_is_no_refusal(rig: Rig) -> None:
     node = rig.nodes[0]
     assert await node.stat() == (await node.page()).info
