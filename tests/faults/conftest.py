@@ -1,28 +1,18 @@
 """Fault tests: their figures at the end of the run."""
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.faults.figures import PROPERTY, Count, Tally
-
-TALLY = "faults tally"
+from tests.faults import figures
+from tests.faults.figures import Count
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Tally(), TALLY)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tally = config.pluginmanager.get_plugin(TALLY)
-    if isinstance(tally, Tally):
-        for line in tally.lines():
-            terminalreporter.write_line(line)
+    figures.register(config)
 
 
 @pytest.fixture
-def count(record_property) -> Count:  # type: ignore[no-untyped-def]
+def count(record_property: Callable[[str, object], None]) -> Count:
     """Adds numbers to a heading's sums."""
-
-    def add(heading: str, **numbers: int) -> None:
-        record_property(PROPERTY, (heading, numbers))
-
-    return add
+    return figures.counter(record_property)

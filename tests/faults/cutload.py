@@ -187,7 +187,8 @@ async def live(root: Path, setting: str, truth: Truth, recent: set[str], seed: i
     for node in cluster.nodes:
         await node.start()
     store = cluster.proxy()
-    await store.put_container(OWNER, ACCOUNT, CONTAINER, {})
+    if await store.peek_container(ACCOUNT, CONTAINER) is None:
+        await store.put_container(OWNER, ACCOUNT, CONTAINER, {})
     await Look(cluster, store, truth, recent, say).run()
     say("ready")
     if load:
@@ -263,7 +264,7 @@ class Look:
 
     async def _check_object(self, key: str, known: Known) -> None:
         """A reader sees it, or one of those asked for since; whatever was seen stays."""
-        for newest in (False, True):
+        for newest in (False, True) if known.since else (False,):
             try:
                 tag = await self._seen(key, known, newest)
             except (StoreError, NodeError) as error:

@@ -23,7 +23,7 @@ from tests.faults.loopfs import LoopFileSystem, NotHere, die_with_parent, enter_
 
 SIZE_MIB = 128
 START_TIMEOUT_S = 60.0
-LOAD_S = (0.01, 0.25)
+LOAD_S = (0.01, 0.15)
 
 
 class Cutter:

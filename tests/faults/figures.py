@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 PROPERTY = "figures"
+PLUGIN = "figures of fault tests"
 
 Count = Callable[..., None]
 """count("crash states", **{"distinct states": 12, "violations": 0})"""
@@ -40,9 +41,28 @@ class Tally:
                 for label, number in numbers.items():  # type: ignore[attr-defined]
                     sums[label] = sums.get(label, 0) + int(number)
 
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self.lines():
+            terminalreporter.write_line(line)
+
     def lines(self) -> list[str]:
         """One per heading, one per reason for not running."""
         found = []
         for heading, numbers in sorted(self.sums.items()):
             found.append(f"{heading}: " + ", ".join(f"{label} {number:,}" for label, number in numbers.items()))
         return found + [f"{reason} ({count} tests)" for reason, count in self.not_run.items()]
+
+
+def register(config: pytest.Config) -> None:
+    """For a conftest's `pytest_configure`: sums are printed once, however many folders are run."""
+    if not config.pluginmanager.has_plugin(PLUGIN):
+        config.pluginmanager.register(Tally(), PLUGIN)
+
+
+def counter(record_property: Callable[[str, object], None]) -> Count:
+    """For a conftest's fixture: adds numbers to a heading's sums."""
+
+    def add(heading: str, **numbers: int) -> None:
+        record_property(PROPERTY, (heading, numbers))
+
+    return add

@@ -15,7 +15,6 @@ CLONE_NEWNS = 0x00020000  # linux/sched.h
 EXT4_IOC_SHUTDOWN = 0x8004587D  # linux/fs/ext4/ext4.h
 NO_LOG_FLUSH = 2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-COMMANDS = ("mkfs.ext4", "mount", "umount")
 
 
 class NotHere(Exception):
@@ -29,7 +28,7 @@ def enter_namespace() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
         raise NotHere(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
-    _run("mount", "--make-rprivate", "/")
+    run("mount", "--make-rprivate", "/")
 
 
 def die_with_parent() -> None:
@@ -37,13 +36,16 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 9)
 
 
-def _run(*words: str) -> None:
+def run(*words: str) -> str:
+    """Run a command of the system's; returns what it said. Raises NotHere."""
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     try:
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotHere(f"{words[0]}: {error}") from error
     if done.returncode:
         raise NotHere(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 class LoopFileSystem:
@@ -56,12 +58,12 @@ class LoopFileSystem:
         self.path.mkdir()
         with self._image.open("wb") as file:
             file.truncate(size_mib << 20)
-        _run("mkfs.ext4", "-q", "-F", str(self._image))
+        run("mkfs.ext4", "-q", "-F", str(self._image))
         self._fd = -1
         self._mount()
 
     def _mount(self) -> None:
-        _run("mount", "-o", "loop", str(self._image), str(self.path))
+        run("mount", "-o", "loop", str(self._image), str(self.path))
         self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def cut(self) -> None:
@@ -78,7 +80,7 @@ class LoopFileSystem:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            _run("umount", str(self.path))
+            run("umount", str(self.path))
 
 
 def probe(directory: Path) -> None:
