@@ -9,8 +9,11 @@ PARALLEL ?= 2
 QUICK := $(wildcard tests/unit tests/golden)
 SUITES := $(QUICK) $(wildcard tests/contract tests/faults tests/mutants)
 SERIAL := $(wildcard tests/cluster)
+THRASH := tests/cluster/test_thrash.py
+SOAK_RUNS ?= 100
+SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts mutants conformance-swift clean
+.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts soak mutants conformance-swift clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -30,7 +33,8 @@ run: install  ## start the development cluster in the foreground; Ctrl-C stops i
 
 test: install  ## the whole suite
 	$(PY) -m pytest -n $(PARALLEL) --dist loadgroup $(SUITES) tests/test_tidy.py tests/test_docs.py
-	$(if $(SERIAL),$(PY) -m pytest $(SERIAL))
+	$(if $(SERIAL),$(PY) -m pytest $(SERIAL) --ignore $(THRASH))
+	$(if $(SERIAL),OBJSTORE_THRASH_RUNS=10 $(PY) -m pytest -n $(PARALLEL) $(THRASH))
 
 check: install  ## format, lint, types, tidy, documents, unit tests
 	$(PY) -m ruff format --check .
@@ -59,6 +63,9 @@ injections: install  ## every call to the file system and to SQLite's files fail
 
 power-cuts: install  ## power cuts of a whole cluster on a loop-mounted file system: how many, and what was lost (needs root)
 	@$(PY) -m tests.faults power-cuts
+
+soak: install  ## random faults under load for an hour or more: SOAK_RUNS runs from SOAK_SEED on
+	$(PY) -m objstore.testing.thrash --runs $(SOAK_RUNS) --seed $(SOAK_SEED)
 
 mutants: install  ## take one mechanism after the other out of the code, and see the tests notice
 	@$(PY) -m tests.mutants

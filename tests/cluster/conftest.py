@@ -1,11 +1,23 @@
 """Fixtures: a deployment of its own for each test that breaks something."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.deployment import Deployment
+from tests.faults import figures
+from tests.faults.figures import Count
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    figures.register(config)
+
+
+@pytest.fixture
+def count(record_property: Callable[[str, object], None]) -> Count:
+    """Adds numbers to the sums that the run prints at its end."""
+    return figures.counter(record_property)
 
 
 @pytest.fixture
