@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from objstore.account.reports import TakeReports
 from objstore.account.store import CONTAINER_ROWS
-from objstore.formats.messages import ContainerPage, MergeContainerRows, Message, Ready
+from objstore.formats.messages import ContainerPage, ContainersMerged, MergeContainerRows, Message
 from objstore.model.rows import ContainerRow
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
 from objstore.tables.device import TableDevice
-from objstore.tables.operations import Merge
 from objstore.tables.service import SKEW_S_MAX, TableService
 from objstore.tables.upkeep import Upkeep, UpkeepSettings
 
@@ -48,8 +48,7 @@ class AccountServer:
         """The account-replicator and the account-auditor."""
         return [] if self.upkeep is None else self.upkeep.workers()
 
-    async def _merge(self, request: Message, _context: CallContext) -> Ready:
+    async def _merge(self, request: Message, _context: CallContext) -> ContainersMerged:
         assert isinstance(request, MergeContainerRows)
-        merge: Merge[ContainerRow] = Merge(request.name, request.rows, request.settings)
-        await self.service.merge(request.target, request.hash, merge, settings=request.settings is not None)
-        return Ready()
+        take = TakeReports(request.name, request.rows, request.settings)
+        return await self.service.merge(request.target, request.hash, take, settings=request.settings is not None)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from objstore.container.store import OBJECT_ROWS
-from objstore.formats.messages import Address, IndexTarget, MergeContainerRows, Target
+from objstore.formats.messages import Address, ContainersMerged, IndexTarget, MergeContainerRows, Target
 from objstore.model.errors import NodeError
 from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
@@ -30,6 +32,8 @@ AT_ONCE_TIMEOUT_S = 1.0
 ROWS_PER_CALL_MAX = 256
 CALLS_AT_ONCE_MAX = 8
 SCAN_INTERVAL_S = 3600.0
+UNKNOWN = -1
+"""Of how many objects the account thinks, where its report is not ours."""
 
 
 class Report(NamedTuple):
@@ -137,16 +141,27 @@ class ContainerUpdater:
             Target(parent.device, parent.partition), parent.hash, account, [report.row for report in reports]
         )
         try:
-            await self._caller.call(Address(parent.ip, parent.port), request, timeout_s=timeout_s)
-            for report in reports:
-                mark: MarkReported[ObjectRow] = MarkReported(report.name, report.row)
-                await report.device.apply(report.place, mark)
+            reply = await self._caller.call(Address(parent.ip, parent.port), request, timeout_s=timeout_s)
+            kept = reply.kept if isinstance(reply, ContainersMerged) else []
+            for number, report in enumerate(reports):
+                await self._mark(report, kept[number] if number < len(kept) else 0)
         except (NodeError, PeerUnavailable) as error:
             logger.info("report failed", extra={"account": account, "node": f"{parent.ip}:{parent.port}", "error": str(error)})
             for report in reports:
                 self._touch(report.device, report.place)
             return False
         return True
+
+    async def _mark(self, report: Report, kept: int) -> None:
+        """The account holds the report; or one that a replica with a clock ahead of ours made at `kept`. That one would win over
+        all of ours until its time has come, so ours is made once more, behind it.
+        """
+        row = report.row
+        if kept > from_seconds(self._clock.now()):
+            row = msgspec.structs.replace(row, object_count=UNKNOWN, reported=kept)
+            self._touch(report.device, report.place)
+        mark: MarkReported[ObjectRow] = MarkReported(report.name, row)
+        await report.device.apply(report.place, mark)
 
 
 def row_to_report(state: State, timestamp: int) -> ContainerRow | None:

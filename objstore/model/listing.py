@@ -192,8 +192,8 @@ class Page(Generic[R]):
         return looked
 
     def _behind(self, name: str) -> str:
-        """The marker that goes on behind a name that was not folded. One that looks like a subdirectory would, as a marker, skip all
-        that lies in it; with a NUL behind it, it does not (no name has one: Swift's API refuses them).
+        """The marker that goes on behind a name that was not folded. One that looks like a subdirectory would, as a marker, skip
+        all that lies in it; with a NUL behind it, it does not (no name has one: Swift's API refuses them).
         """
         return name + "\0" if not self._query.reverse and is_subdir(self._query, name) else name
 

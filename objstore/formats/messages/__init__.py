@@ -47,6 +47,7 @@ from objstore.formats.messages.objectsync import (
 from objstore.formats.messages.tables import (
     CompareRows,
     ContainerPage,
+    ContainersMerged,
     Kind,
     ListTable,
     MergeContainerRows,
@@ -86,7 +87,7 @@ REGISTRY: dict[str, type[Message]] = {
         ObjectPage, ContainerPage, MergeObjectRows, MergeContainerRows, NodeStatus, NodeReport, RunDaemon, DaemonReport,
         ListQuarantine, QuarantineList, RestoreQuarantine, Refused,
         DigestPartitions, PartitionDigests, ListPartition, PartitionList, ClaimPartition,
-        TellAge, ClusterAge,
+        TellAge, ClusterAge, ContainersMerged,
         CompareRows, RowsCompared, CompareTables, TablesCompared, TakeRows, RowsTaken, FetchRows, RowsFetched, OpenTable,
         CommitTable,
     )
@@ -102,6 +103,7 @@ __all__ = [
     "CompareRows",
     "CompareTables",
     "ContainerPage",
+    "ContainersMerged",
     "DaemonReport",
     "DaemonState",
     "DeleteObject",

@@ -156,7 +156,7 @@ class MergeObjectRows(Message, frozen=True):
 
 
 class MergeContainerRows(Message, frozen=True):
-    """The same for an account database."""
+    """The same for an account database. Reply: ContainersMerged when durable."""
 
     target: Target
     hash: bytes
@@ -191,3 +191,11 @@ class RowsCompared(Message, frozen=True):
 
     exists: bool
     rows: list[RowCompared]
+
+
+class ContainersMerged(Message, frozen=True):
+    """For each row that came, in order: 0, or when the report that the account keeps instead was made (`ContainerRow.reported`),
+    because that is later and says something else.
+    """
+
+    kept: list[int] = []

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from objstore.formats.messages import ContainerPage, MergeContainerRows, Query, Ready, Settings, Stats
+from objstore.formats.messages import ContainerPage, ContainersMerged, MergeContainerRows, Query, Settings, Stats
 from objstore.model.rows import ContainerRow, Subdir
 from tests.unit.objstore.container.rig import ACCOUNT, Node, Rig, hash_of
 
 
 async def merge(node: Node, *rows: ContainerRow, **fields: Any) -> None:
-    assert await node.ask(MergeContainerRows(node.target, hash_of(ACCOUNT), ACCOUNT, list(rows), **fields)) == Ready()
+    reply = await node.ask(MergeContainerRows(node.target, hash_of(ACCOUNT), ACCOUNT, list(rows), **fields))
+    assert isinstance(reply, ContainersMerged) and len(reply.kept) == len(rows)
 
 
 async def test_containers_are_listed_with_what_they_said_last(rig: Rig) -> None:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from objstore.formats.messages import MergeContainerRows, Stats
-from tests.unit.objstore.container.rig import ACCOUNT, Rig, rig_at
+from objstore.model.rows import ContainerRow
+from objstore.model.timestamps import from_seconds
+from tests.unit.objstore.container.rig import ACCOUNT, Rig, hash_of, rig_at
 from tests.unit.objstore.tables.rig import gone, put
 
 
@@ -115,3 +118,25 @@ async def test_account_totals_converge(
         assert await totals(rig, 1) == Stats(
             3, sum(counts), sum(sums), {0: (2, counts[0] + counts[2], sums[0] + sums[2]), 1: (1, counts[1], sums[1])}
         )
+
+
+async def test_a_report_from_the_future_does_not_stay_for_ever(rig: Rig) -> None:
+    """A replica whose clock was ahead reported, and nobody remembers that it did."""
+    first, second = rig.nodes
+    await first.write("create", 1, parent=second)
+    await first.merge(put("a", 2, size=9))
+    await first.container.updater.run_once()
+    (row,) = (await second.page(ACCOUNT)).rows
+    assert isinstance(row, ContainerRow)
+    ahead = from_seconds(first.container.updater._clock.now() + 3600)
+    wrong = msgspec.structs.replace(row, object_count=7, bytes_used=77, reported=ahead)
+    await second.ask(MergeContainerRows(second.target, hash_of(ACCOUNT), ACCOUNT, [wrong]))
+    assert (await totals(rig, 1)).object_count == 7
+    await first.merge(put("b", 3, size=1))
+    for _ in range(3):
+        await first.container.updater.run_once()
+    assert await totals(rig, 1) == Stats(1, 2, 10, {0: (1, 2, 10)})
+    assert first.container.updater.waiting == 0
+    await first.merge(gone("b", 4))
+    await first.container.updater.run_once()
+    assert (await totals(rig, 1)).object_count == 1
