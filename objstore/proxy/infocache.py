@@ -85,10 +85,10 @@ class Info:
 
 
 def merge_answers(name: str, answers: Sequence[TableInfo]) -> Settings:
-    """The settings that all replicas together know."""
+    """The settings that all replicas together know. A database that is just being made has no name yet, and knows nothing."""
     merged = Settings(name)
     for answer in answers:
-        if answer.settings is not None:
+        if answer.settings is not None and answer.settings.name:
             merged = merge_settings(merged, answer.settings)
     return merged
 
