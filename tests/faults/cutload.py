@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from objstore.formats.messages import Address, DeleteObject, Message, PutObject, Query, Stored
+from objstore.formats.messages import Address, DeleteObject, ListTable, Message, PutObject, Query, Stored
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import NodeError, ObjectNotFound, StoreError
 from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
+from objstore.placement.places import Placement
 from objstore.proxy.store import ClusterStore
 from objstore.rpc.interface import Caller, Dispatcher, Exchange, PeerUnavailable
 from objstore.runtime.clock import HybridClock
@@ -238,8 +239,8 @@ class Look:
     async def run(self) -> None:
         rows = await self._rows()
         for key, known in self._truth.items():
-            if known.listed and not known.since:
-                self._check_row("lost-row", key, known.tag, rows.get(key))
+            if known.listed and not known.since and not self._is_listed(known.tag, key, rows.get(key)):
+                self._say("lost-row", key, f"tag {known.tag} is listed as {rows.get(key)}; {await self._all_of(key)}")
         for key in self._recent:
             await self._check_copies(key, self._truth[key])
             await self._check_object(key, self._truth[key])
@@ -305,6 +306,26 @@ class Look:
             if body is None if write.deletes else body == write.body:
                 return tag
         return None
+
+    async def _all_of(self, key: str) -> str:
+        """What every device holds of a key, and what every replica of the container lists."""
+        held = await self._cluster.held(ObjectName(ACCOUNT, CONTAINER, key))
+        objects = [(version.timestamp, version.deleted, version.size) if version else None for version, _ in held]
+        table = Placement(self._cluster.rings).container(ACCOUNT, CONTAINER)
+        listed = []
+        for number, replica in enumerate(table.replicas):
+            query = Query(1, end_marker=key + "\0", prefix=key)
+            request = ListTable("container", replica.target, table.hash, table.name, query, raw_rows=True)
+            page = await self._cluster.ask(number, request)
+            listed.append([(row.timestamp, row.deleted, row.size) for row in page.rows])  # type: ignore[attr-defined]
+        return f"objects {objects}, rows {listed}"
+
+    @staticmethod
+    def _is_listed(tag: int, key: str, row: ObjectRow | None) -> bool:
+        write = write_of(key, tag) if tag else Write(True, b"", "")
+        if write.deletes:
+            return row is None
+        return row is not None and (row.size, row.etag) == (len(write.body), write.etag)
 
     def _check_row(self, problem: str, key: str, tag: int, row: ObjectRow | None) -> None:
         write = write_of(key, tag) if tag else Write(True, b"", "")
