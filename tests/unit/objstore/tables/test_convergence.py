@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from objstore.formats.messages import Setting, Settings
 from objstore.formats.settings import merge_settings
 from objstore.model.rows import ContainerRow, ObjectRow, merge_container_rows, merge_object_rows
+from objstore.tables.device import Action, Place, TableDevice
 from tests.unit.objstore.tables.syncrig import ACCOUNT, NAME, SyncRig, sync_rig
 
 NODES = 3
@@ -114,5 +115,64 @@ def test_accounts_converge(steps: list[tuple[str, Any, Any]]) -> None:
                 if rows:
                     await settle(rig, ACCOUNT)
                     assert await rig.equal(0, 1, 2, name=ACCOUNT) == merged(rows, merge_container_rows)
+
+    asyncio.run(converge())
+
+
+class PutBack(Action[None]):
+    """An old copy of the file comes back, as from a backup; None: the file is lost."""
+
+    def __init__(self, image: bytes | None) -> None:
+        self._image = image
+
+    def act(self, device: TableDevice, place: Place) -> None:
+        device.let_go(place)
+        device.closed.forget(device.path_of(place))
+        path = Path(device.path_of(place))
+        path.unlink(missing_ok=True)
+        if self._image is not None:
+            path.write_bytes(self._image)
+
+
+async def image(rig: SyncRig, number: int) -> bytes | None:
+    device, place = rig.nodes[number].device, rig.place(NAME)
+    database = await device.opened(place, "")
+    if database is None:
+        return None
+    assert await device.disk.run(database.flush)
+    return await device.disk.run(Path(device.path_of(place)).read_bytes)
+
+
+parts = st.lists(st.one_of(a_merge(object_rows), a_change, a_pass), max_size=5)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(parts, parts, parts, st.integers(0, NODES - 1), st.booleans())
+def test_containers_converge_when_an_old_copy_is_put_back(
+    before: list[tuple[str, Any, Any]],
+    between: list[tuple[str, Any, Any]],
+    after: list[tuple[str, Any, Any]],
+    number: int,
+    lost: bool,
+) -> None:
+    """All were equal when one replica went back in time: nothing that was written is missing in the end."""
+    steps = [*before, *between, *after]
+    rows = [row for what, value, _ in steps if what == "rows" for row in value]
+    changes = [value for what, value, _ in steps if what == "settings"]
+
+    async def converge() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            async with sync_rig(Path(directory), NODES, whole_rows_min=3) as rig:
+                await run(rig, before, NAME)
+                kept = await image(rig, number)
+                await run(rig, between, NAME)
+                if any(what != "pass" for what, _, _ in (*before, *between)):
+                    await settle(rig, NAME)
+                    await rig.nodes[number].device.act(rig.place(NAME), PutBack(None if lost else kept))
+                await run(rig, after, NAME)
+                if rows or changes:
+                    await settle(rig, NAME)
+                    assert await rig.equal(0, 1, 2) == merged(rows, merge_object_rows)
+                    assert await rig.nodes[0].settings() == reduce(merge_settings, changes, Settings(NAME))
 
     asyncio.run(converge())
