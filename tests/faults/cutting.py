@@ -24,6 +24,7 @@ from tests.faults.loopfs import LoopFileSystem, NotHere, die_with_parent, enter_
 SIZE_MIB = 128
 START_TIMEOUT_S = 60.0
 LOAD_S = (0.01, 0.15)
+SILENCE_MAX_S = 0.1
 
 
 class Cutter:
@@ -49,6 +50,7 @@ class Cutter:
                 self._read(pipe, self._rng.uniform(*LOAD_S))
             else:
                 self.problems.append("the cluster did not start")
+            _silence(pid)
             self.fs.cut()
         finally:
             os.kill(pid, signal.SIGKILL)
@@ -127,6 +129,19 @@ class Cutter:
         tag, *listed = rest.split(" ")
         self.figures["deletions" if write_of(key, int(tag)).deletes else "objects"] += 1
         self.figures["rows"] += bool(listed)
+
+
+def _silence(pid: int) -> None:
+    """Keep the cluster from acknowledging anything from now on; syncs under way stay under way. A live process would hear of a sync
+    that the cut meets: where the aborted journal has let go of its transaction already, ext4 finds nothing to wait for and answers
+    0. Without power nobody hears that.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + SILENCE_MAX_S
+    while time.monotonic() < deadline:
+        with open(f"/proc/{pid}/stat") as file:  # of the main thread: the event loop, which alone acknowledges
+            if file.read().rpartition(")")[2].split()[0] in "TZX":
+                return
 
 
 def main() -> int:
