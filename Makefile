@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARALLEL ?= 2
 QUICK := $(wildcard tests/unit tests/golden)
 SUITES := $(QUICK) $(wildcard tests/contract tests/faults tests/mutants)
-SERIAL := $(wildcard tests/cluster)
+CLUSTER := $(wildcard tests/cluster)
 THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
@@ -33,8 +33,8 @@ run: install  ## start the development cluster in the foreground; Ctrl-C stops i
 
 test: install  ## the whole suite
 	$(PY) -m pytest -n $(PARALLEL) --dist loadgroup $(SUITES) tests/test_tidy.py tests/test_docs.py
-	$(if $(SERIAL),$(PY) -m pytest $(SERIAL) --ignore $(THRASH))
-	$(if $(SERIAL),OBJSTORE_THRASH_RUNS=10 $(PY) -m pytest -n $(PARALLEL) $(THRASH))
+	$(if $(CLUSTER),$(PY) -m pytest -n $(PARALLEL) --dist loadfile $(CLUSTER) --ignore $(THRASH))
+	$(if $(CLUSTER),OBJSTORE_THRASH_RUNS=10 $(PY) -m pytest -n $(PARALLEL) $(THRASH))
 
 check: install  ## format, lint, types, tidy, documents, unit tests
 	$(PY) -m ruff format --check .

@@ -184,6 +184,10 @@ class PartitionIndex:
         """A partition that is in memory, not to be changed. Does not count as a use."""
         return self._partitions.get(directory)
 
+    def directories(self) -> list[str]:
+        """Of the partitions that are in memory."""
+        return list(self._partitions)
+
     def put(self, place: Place, files: Files) -> None:
         """A change was made: this is what the device now holds, NOTHING where the last file was removed."""
         loading = self._loading.get(place.directory)

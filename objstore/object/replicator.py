@@ -130,10 +130,16 @@ class ObjectReplicator:
                     found.append((policy, sorted(int(entry) for entry in fs.list_directory(name) if entry.isdecimal())))
             return found
 
+        in_memory = device.index.directories()
         try:
-            return await device.disk.run(look)
+            found = await device.disk.run(look)
         except OSError as error:
             raise read_failed(error) from error
+        there = {partition_directory(policy, partition) for policy, partitions in found for partition in partitions}
+        for directory in in_memory:
+            if directory not in there:  # removed behind the running process: what it remembers is not there any more
+                device.index.forget(directory)
+        return found
 
     # --- comparing ---------------------------------------------------------------------------------------------
 
