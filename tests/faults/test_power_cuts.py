@@ -73,8 +73,8 @@ def test_nothing_acknowledged_is_lost(count: Count) -> None:
     ],
 )
 def test_a_wrong_setting_loses(setting: str, symptom: str, count: Count) -> None:
-    """Files not synced, directories not synced, SQLite's synchronous=NORMAL, one of three replicas is enough. What a cut meets of it
-    is chance: a row without its object (`wrong`) shows it as well, and a few more cuts do if the first ones do not.
+    """Files not synced, directories not synced, SQLite's synchronous=NORMAL, one of three replicas is enough. What a cut meets of
+    it is chance: a row without its object (`wrong`) shows it as well, and a few more cuts do if the first ones do not.
     """
     seen, problems = 0, []
     for seed in range(1, CONTROL_ATTEMPTS_MAX + 1):
