@@ -12,28 +12,18 @@ from tests.cluster.probes.direct import Direct
 from tests.cluster.probes.probe import ACCOUNT, Probe
 
 LOG_LINES_SHOWN = 30
-REST_S_MAX = 60.0
 NODES = 6
 """So many that a container, its account and an object need not share a node."""
-SETTINGS: dict[str, dict[str, object]] = {
-    "proxy": {"node_timeout_s": 2.0},
-    "daemons": {"replicate_bytes_per_s": 0, "audit_bytes_per_s": 0, "audit_rows_per_s": 0},
-}
-"""Jobs run as fast as they can."""
+SETTINGS: dict[str, dict[str, object]] = {"proxy": {"node_timeout_s": 2.0}}
 
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[tuple[BlockingCluster, Direct]]:
-    """The area's cluster. A module's SETTINGS are added to ours; it may want several PROXIES. In the end background jobs must bring
-    all that its scenarios left to rest: copies equal and where they should be, accounts that know what containers hold.
-    """
-    settings = {**SETTINGS}
-    for section, keys in getattr(request.module, "SETTINGS", {}).items():
-        settings[section] = {**settings.get(section, {}), **keys} if isinstance(keys, dict) else keys
+    """The area's cluster. A module's SETTINGS are added to ours; it may want several PROXIES."""
+    settings = {**SETTINGS, **getattr(request.module, "SETTINGS", {})}
     proxies = getattr(request.module, "PROXIES", 1)
     with BlockingCluster(nodes=NODES, devices=1, proxies=proxies, settings=settings) as cluster:
         yield cluster, Direct(cluster)
-        cluster.settle(REST_S_MAX)
 
 
 @pytest.fixture

@@ -18,25 +18,6 @@ SETTLE_S_MAX = 20.0
 PATIENCE_S = 5.0
 """For what goes on after the client was answered."""
 
-WORK = frozenset(
-    (
-        *("pushed", "removed", "failed", "sent", "pending", "reported", "rows_sent", "rows_received", "transferred"),
-        *(
-            "corrupt",
-            "corrected",
-            "quarantined",
-            "rows_missing",
-            "rows_deleted",
-            "dark",
-            "expired",
-            "stale",
-            "objects",
-            "containers",
-        ),
-    )
-)
-"""Figures of background jobs that are 0 once there is nothing left to do."""
-
 
 class Probe:
     """One scenario's hold on the cluster, with a container of its own."""
@@ -111,31 +92,19 @@ class Probe:
     def mend(self) -> None:
         """Whatever a scenario left broken works again."""
         cluster = self.cluster
-        cluster.heal()
         if any(cluster.state(name) != "running" for name in (*cluster.nodes, *cluster.proxies)):
             cluster.restore()
             cluster.restart(cluster.proxies)
+        else:
+            cluster.restore()
 
     # --- convergence -------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Run all background jobs until none finds anything to do. Fails after SETTLE_S_MAX. (That this brings the whole cluster to
-        rest is looked at once, at the end of each area.)
+        """Background jobs bring the whole cluster to rest: copies are equal and where they should be, accounts know what containers
+        hold. Raises ClusterError.
         """
-        deadline = time.monotonic() + SETTLE_S_MAX
-        while busy := self._busy():
-            assert time.monotonic() < deadline, f"still busy: {busy}"
-            time.sleep(0.1)
-
-    def _busy(self) -> dict[str, int]:
-        """What one pass of every job found to do."""
-        return {
-            f"{node} {job} {key}": value
-            for node, jobs in self.cluster.run_daemons().items()
-            for job, figures in jobs.items()
-            for key, value in figures.items()
-            if value and key in WORK
-        }
+        self.cluster.settle(SETTLE_S_MAX)
 
     def assert_equal_tables(self, name: str = "") -> Settings:
         """All replicas of a container (this scenario's, unless named) or account know the same; returns its settings."""

@@ -110,7 +110,6 @@ class Parts:
 def parts(probe: Probe) -> Iterator[Parts]:
     yield Parts(probe)
     probe.cluster.heal()
-    probe.cluster.restart(["proxy2", "proxy3"])  # they would go around what failed for a while yet
 
 
 def test_a_deletion_and_then_a_new_object_reach_all(parts: Parts) -> None:
