@@ -2,7 +2,8 @@
 
 Each device carries a stamp of the cluster's age (see `runtime.uptime`), renewed every minute. At the start, and then every minute,
 other nodes are told our age and tell theirs; a device whose stamp lies too far behind would bring deleted objects back: it is
-refused.
+refused. So is one that holds data and has no stamp, once the cluster is old enough to have forgotten something: nobody knows when
+it was last in use.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ KEEP_INTERVAL_S = 60.0
 MEET_INTERVAL_S = 1.0
 MEET_ATTEMPTS_MAX = 20
 SKEW_MAX_S = 60.0
+_DATA = ("objects", "containers", "accounts")
+"""What the directories that hold data begin with."""
 log = logging.getLogger("objstore.device")
 
 
@@ -53,8 +56,8 @@ class Lifetime:
         self._rng = rng
         self._interval_s = min(KEEP_INTERVAL_S, reclaim_age_s / 20)
         self._stamps: dict[str, float] = {}
-        """Age at which each device was last known to be in use. A new device has none before the cluster's age is known: a stamp
-        of zero would look like a long absence.
+        """Age at which each device was last known to be in use. An empty device has none before the cluster's age is known: a
+        stamp of zero would look like a long absence.
         """
         self._heard = False
         self._skews: list[float] = []
@@ -145,9 +148,10 @@ class Lifetime:
             if age_s is None or device.disk is None or device.refused or not self.uptime.missed(age_s):
                 continue
             days = (self.uptime.age_s - age_s) / 86_400
+            absence = f"was away for {days:.1f} days of the cluster's time" if age_s else "was away for an unknown time"
             device.give_up(
-                f"{device.path}: was away for {days:.1f} days of the cluster's time, longer than deletions are remembered: empty "
-                "it, run `objstore device init` and send the node SIGHUP; the replicators fill it again"
+                f"{device.path}: {absence}, longer than deletions are remembered: empty it, run `objstore device init` and send "
+                "the node SIGHUP; the replicators fill it again"
             )
 
     async def _note(self) -> None:
@@ -165,19 +169,22 @@ class Lifetime:
 
 
 def _read(device: OpenedDevice) -> Stamp | None:
-    """None for a device that has none yet. An unreadable one counts as none: it must not keep a good device from serving."""
+    """None for an empty device that has none yet. One that holds data may not have been in use since its cluster's first day: it
+    was killed before its first stamp was written, or the stamp cannot be read.
+    """
     assert device.device is not None
+    fs = device.device.fs
     try:
-        file = device.device.fs.open(STAMP)
+        file = fs.open(STAMP)
         try:
             return decode_stamp(file.pread(file.size(), 0))
         finally:
             file.close()
     except FileNotFoundError:
-        return None
+        pass
     except (OSError, ValueError) as error:
         log.warning("stamp unreadable", extra={"device": device.name, "error": str(error)})
-        return None
+    return Stamp(0.0) if any(name.startswith(_DATA) for name in fs.list_directory("")) else None
 
 
 def _write(fs: FileSystem, stamp: Stamp) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from objstore.app.lifetime import STAMP, Lifetime
 from objstore.app.storage import OpenedDevice, Opening, open_devices
 from objstore.formats.devicestamp import Stamp, decode_stamp, encode_stamp
@@ -128,6 +130,31 @@ async def test_an_unreadable_stamp_is_no_reason_to_refuse(tmp_path: Path) -> Non
     (part.root / "d1" / STAMP).write_bytes(b"?")
     await part.start(None)
     assert part.device.state() == "ok" and part.stamp().age_s < 60
+
+
+@pytest.mark.parametrize("stamp", [None, b"?"])
+async def test_a_device_with_data_and_no_stamp_is_refused_once_deletions_may_be_forgotten(
+    tmp_path: Path, stamp: bytes | None
+) -> None:
+    wire = Wire(SystemClock())
+    await Part(tmp_path, 0, wire, 2).start(Stamp(100 * DAY))
+    killed_early = Part(tmp_path, 1, wire, 2)
+    init_device(str(killed_early.root / "d1"), CLUSTER, "d1", SystemRng())
+    (killed_early.root / "d1" / "objects-1").mkdir()
+    if stamp is not None:
+        (killed_early.root / "d1" / STAMP).write_bytes(stamp)
+    await killed_early.start(None)
+    assert "away for an unknown time, longer than deletions are remembered" in killed_early.device.state()
+
+
+async def test_data_without_a_stamp_is_welcome_in_a_young_cluster(tmp_path: Path) -> None:
+    wire = Wire(SystemClock())
+    await Part(tmp_path, 0, wire, 2).start(Stamp(5 * DAY))
+    killed_early = Part(tmp_path, 1, wire, 2)
+    init_device(str(killed_early.root / "d1"), CLUSTER, "d1", SystemRng())
+    (killed_early.root / "d1" / "containers").mkdir()
+    await killed_early.start(None)
+    assert killed_early.device.state() == "ok" and killed_early.stamp().age_s >= 5 * DAY
 
 
 async def test_a_clock_unlike_the_others_is_not_trusted(tmp_path: Path) -> None:
