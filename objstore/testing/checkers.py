@@ -175,6 +175,7 @@ def _copies(thing: Thing) -> list[str]:
     if len({copy.content for copy in primaries}) > 1:
         lines.append(f"{thing}: its copies differ: {', '.join(f'{copy} {copy.content[:8]}' for copy in primaries)}")
     lines += [f"{thing}: {copy} is a handoff" for copy in thing.copies if copy.primary is None]
+    lines += [f"{thing}: {copy} has something to tell its account" for copy in thing.copies if copy.to_report]
     lines += [f"{thing}: {copy} holds {copy.surplus} files that do not count" for copy in thing.copies if copy.surplus]
     return lines
 

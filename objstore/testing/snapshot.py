@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from objstore.account.store import CONTAINER_ROWS
 from objstore.container.store import OBJECT_ROWS
+from objstore.container.updater import row_to_report
 from objstore.formats.filenames import FileName, file_name, policy_directory
 from objstore.formats.objectmeta import Damaged, UnknownFormat
 from objstore.model.rows import ContainerRow, ObjectRow
@@ -43,6 +44,8 @@ class Copy:
     surplus: int = 0
     alive: bool = True
     """Not deleted."""
+    to_report: bool = False
+    """A container that has something to tell its account."""
 
     def __str__(self) -> str:
         return f"{self.node}/{self.device}"
@@ -80,17 +83,22 @@ class Snapshot:
 
 
 def take(holdings: Holdings) -> Snapshot:
-    """Read every device that the rings have. What changes meanwhile may be seen half: take it again when nothing does. Blocking."""
-    snapshot = Snapshot()
-    in_rings = {(device.ip, device.device) for device in holdings.rings.devices()}
-    for member, device, path in holdings.devices():
-        if (member.ip, device) not in in_rings:
-            continue
-        for policy, ring in holdings.rings.objects.items():
-            _objects(snapshot, holdings, ring, policy, (member.name, member.ip, device, path))
-        _tables(snapshot, holdings, holdings.rings.container, OBJECT_ROWS, (member.name, member.ip, device, path))
-        _tables(snapshot, holdings, holdings.rings.account, CONTAINER_ROWS, (member.name, member.ip, device, path))
-        snapshot.stray += [f"{member.name}/{device} holds the temporary file {name}" for name in _names(os.path.join(path, TMP))]
+    """Read every device that the rings have. What changes meanwhile may be seen half: take it again when nothing does. Blocking.
+
+    Changes go from objects to containers and on to accounts, and so does the reading: accounts that were read after all containers
+    had nothing to report hold all that was reported.
+    """
+    snapshot, rings = Snapshot(), holdings.rings
+    in_rings = {(device.ip, device.device) for device in rings.devices()}
+    places = [(m.name, m.ip, device, path) for m, device, path in holdings.devices() if (m.ip, device) in in_rings]
+    for place in places:
+        for policy, ring in rings.objects.items():
+            _objects(snapshot, holdings, ring, policy, place)
+    for place in places:
+        _tables(snapshot, holdings, rings.container, OBJECT_ROWS, place)
+    for node, ip, device, path in places:
+        _tables(snapshot, holdings, rings.account, CONTAINER_ROWS, (node, ip, device, path))
+        snapshot.stray += [f"{node}/{device} holds the temporary file {name}" for name in _names(os.path.join(path, TMP))]
     return snapshot
 
 
@@ -165,7 +173,8 @@ def _tables(snapshot: Snapshot, holdings: Holdings, ring: Ring, kind: RowKind[R]
                 continue
             thing = snapshot.things.setdefault((kind.kind, hash_), Thing(kind.kind, state.settings.name, primaries))
             content = hashlib.sha256(repr((state.settings, state.stats, rows)).encode()).hexdigest()
-            thing.copies.append(Copy(node, device, primary, content, 0, state.settings.exists))
+            to_report = kind is OBJECT_ROWS and state.parent is not None and row_to_report(state, 0) is not None
+            thing.copies.append(Copy(node, device, primary, content, 0, state.settings.exists, to_report))
             thing.rows = {row.name: row for row in rows if not row.deleted}
             thing.figures = (state.stats.object_count, state.stats.bytes_used)
 

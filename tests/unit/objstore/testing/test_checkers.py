@@ -207,6 +207,7 @@ def test_each_thing_that_is_not_settled_is_named() -> None:
         "object /a/c/o: its copies differ": lambda s: change(s, "object", "/a/c/o", content="other"),
         "object /a/c/o: node3/d1 is a handoff": lambda s: change(s, "object", "/a/c/o", primary=None),
         "object /a/c/o: node3/d1 holds 2 files that do not count": lambda s: change(s, "object", "/a/c/o", surplus=2),
+        "container /a/c: node3/d1 has something to tell its account": lambda s: change(s, "container", "/a/c", to_report=True),
         "container /a/c: its copies differ": lambda s: change(s, "container", "/a/c", content="other"),
         "container /a/c: holds (1, 5) objects and bytes, its account was told (0, 0)": lambda s: s.named("account")[
             "/a"
