@@ -228,6 +228,7 @@ class Cluster(NetworkFaults, DeviceFaults, Membership):
         together. Nodes that are down or paused are left out. Returns node -> job -> figures. `check`: raise ClusterError when a
         pass failed; else its figures are missing.
         """
+        await self._life.whole()
         members = self._life.serving(self.nodes if nodes is None else nodes)
         passes, failures = await run_passes(self._life.client, members, names, timeout_s)
         if check and failures:
@@ -238,6 +239,7 @@ class Cluster(NetworkFaults, DeviceFaults, Membership):
 
     async def restore(self) -> None:
         """Put right whatever a test broke: the network, clocks, disks; nodes that are paused go on, those that are down start."""
+        await self._life.whole()
         await settling.restore(self)
 
     async def settle(self, timeout_s: float = 60.0) -> None:

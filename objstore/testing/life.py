@@ -163,6 +163,11 @@ class Life:
         self.launch(process, {})
         await self.ready([process])
 
+    async def whole(self) -> None:
+        """Until no process is being replaced."""
+        for process in self.processes.values():
+            await process.in_place.wait()
+
     async def end(self, processes: list[NodeProcess], *, at_once: bool) -> None:
         """By SIGKILL, or in order; connections to them are refused afterwards."""
         await asyncio.gather(*((process.kill() if at_once else process.stop()) for process in processes))

@@ -93,7 +93,7 @@ class Membership:
 
     async def _behind(self, files: Rings, changed_s: float) -> list[str]:
         """One plain line for each process that has not taken up the rings."""
-        lines = []
+        lines = [f"{name} is being replaced" for name, one in self._life.processes.items() if not one.in_place.is_set()]
         for member in self._life.serving(self._life.nodes):
             expected = {device.device for device in files.devices() if device.ip == member.ip}
             try:

@@ -62,6 +62,9 @@ class NodeProcess:
         self.state: State = "down"
         self.trouble = ""
         """Why it could not be replaced when it asked for that."""
+        self.in_place = asyncio.Event()
+        """Unset while a new process that it asked for in its place does not serve yet."""
+        self.in_place.set()
         self.started_s = 0.0
         """Monotonic time of the last start."""
         self._janitor = janitor
@@ -135,10 +138,13 @@ class NodeProcess:
         async def listen() -> None:
             while word := await self._word():
                 if word == "replace":
+                    self.in_place.clear()
                     try:
                         await replace(self)
                     except ClusterError as error:
                         self.trouble = str(error)
+                    finally:
+                        self.in_place.set()
                     return
 
         self._watching = asyncio.create_task(listen())
