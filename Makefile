@@ -31,11 +31,10 @@ $(STAMP): pyproject.toml
 run: install  ## start the development cluster in the foreground; Ctrl-C stops it
 	@exec bin/objstore dev
 
-# Random faults are `make soak`: about one run in twenty ends with an account's replicas not yet equal, which is being looked into.
 test: install  ## the whole suite
 	$(PY) -m pytest -n $(PARALLEL) --dist loadgroup $(SUITES) tests/test_tidy.py tests/test_docs.py
 	$(if $(CLUSTER),$(PY) -m pytest -n $(PARALLEL) --dist loadfile $(CLUSTER) --ignore $(THRASH))
-	$(if $(CLUSTER),$(PY) -m pytest $(THRASH) -k 'not nothing_is_lost')
+	$(if $(CLUSTER),OBJSTORE_THRASH_RUNS=10 $(PY) -m pytest -n $(PARALLEL) $(THRASH))
 
 check: install  ## format, lint, types, tidy, documents, unit tests
 	$(PY) -m ruff format --check .
