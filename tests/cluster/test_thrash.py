@@ -13,8 +13,8 @@ from tests.faults.figures import Count
 
 SEED = int(os.environ.get("OBJSTORE_THRASH_SEED", "1"))
 RUNS = int(os.environ.get("OBJSTORE_THRASH_RUNS", "2"))
-WINDOWS = 5
-WINDOW_S = 1.5
+WINDOWS = 6
+WINDOW_S = 2.0
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + RUNS))
