@@ -16,8 +16,8 @@ def parse_basic(text: str) -> int | None:
     digits = text[:8] + text[9:15]
     if len(text) != _BASIC_CHARS or text[8] != "T" or text[15] != "Z" or not (digits.isascii() and digits.isdigit()):
         return None
-    numbers = (int(digits[:4]), *(int(digits[at : at + 2]) for at in range(4, 14, 2)))
-    return _seconds(numbers)
+    date = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
+    return _seconds((*date, int(digits[8:10]), int(digits[10:12]), int(digits[12:])))
 
 
 def format_basic(seconds: int) -> str:

@@ -42,10 +42,19 @@ class S3Facts:
 
         Raises S3Refused when it is there twice: what is signed and what is obeyed would not be the same.
         """
-        values = [value for key, value in self.fields if key == name.encode("ascii")]
+        values = self._by_name.get(name.encode("ascii"))
+        if values is None:
+            return None
         if len(values) > 1:
             raise invalid_argument(f"{name} must be given only once", name, "")
-        return values[0].decode("utf-8", "backslashreplace") if values else None
+        return values[0].decode("utf-8", "backslashreplace")
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.fields:
+            found.setdefault(name, []).append(value)
+        return found
 
     @property
     def amz_headers(self) -> list[str]:

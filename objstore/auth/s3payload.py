@@ -36,6 +36,7 @@ class PayloadMode(StrEnum):
         return self in (PayloadMode.CHUNKS_SIGNED_TRAILER, PayloadMode.CHUNKS_UNSIGNED_TRAILER)
 
 
+_HEX = frozenset("0123456789abcdefABCDEF")
 _CHUNKED = {mode.value: mode for mode in PayloadMode if mode.value.startswith("STREAMING-")}
 _ASYMMETRIC = ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER")
 
@@ -56,7 +57,7 @@ def parse_payload(text: str, streaming: bool) -> Payload:
     """
     if text == UNSIGNED:
         return Payload(PayloadMode.UNSIGNED, text)
-    if len(text) == 64 and all(character in "0123456789abcdefABCDEF" for character in text):
+    if len(text) == 64 and _HEX.issuperset(text):
         return Payload(PayloadMode.HASHED, text, bytes.fromhex(text))
     if streaming and text in _CHUNKED:
         return Payload(_CHUNKED[text], text)

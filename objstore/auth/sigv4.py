@@ -29,7 +29,8 @@ _PARTS = ("Credential", "SignedHeaders", "Signature")
 class SigV4Claim:
     """What a request says of itself, well-formed and otherwise unproven.
 
-    `signed_headers` are in lower case and sorted; `timestamp` is `20130524T000000Z`; `expires_s` counts from it, None in a header.
+    `signed_headers` are in lower case and sorted; `timestamp` is `20130524T000000Z`, `signed_s` the same in seconds since the
+    epoch; `expires_s` counts from it, None in a header.
     """
 
     access_key: str
@@ -37,6 +38,7 @@ class SigV4Claim:
     signed_headers: tuple[str, ...]
     signature: str
     timestamp: str
+    signed_s: int
     payload: Payload
     expires_s: int | None = None
 
@@ -58,9 +60,10 @@ class Regions:
 def parse_header(facts: S3Facts, regions: Regions) -> SigV4Claim:
     """The claim of an `Authorization` header that begins with the algorithm. Raises S3Refused."""
     parts = _split(facts.headers["authorization"])
-    seconds = _request_time(facts)
+    signed_s = _request_time(facts)
+    timestamp = facts.headers.get("x-amz-date") or format_basic(signed_s)
     access_key, scope = parse_credential(parts["Credential"], regions, _malformed)
-    if scope.date != format_basic(seconds)[:8]:
+    if scope.date != timestamp[:8]:
         raise _malformed(f'Invalid credential date "{scope.date}". This date is not the same as X-Amz-Date.')
     names = parse_signed_headers(parts["SignedHeaders"])
     if not names:
@@ -69,7 +72,7 @@ def parse_header(facts: S3Facts, regions: Regions) -> SigV4Claim:
         raise S3Refused(RefusalCode.INVALID_REQUEST, f"Missing required header for this request: {HEADER}")
     payload = parse_payload(facts.headers[HEADER], streaming=True)
     check_signed(facts, names)
-    return SigV4Claim(access_key, scope, names, parts["Signature"], format_basic(seconds), payload)
+    return SigV4Claim(access_key, scope, names, parts["Signature"], timestamp, signed_s, payload)
 
 
 def _split(header: str) -> dict[str, str]:
@@ -169,7 +172,7 @@ def check_time(claim: SigV4Claim, now: float) -> None:
     """Raises RequestTimeTooSkewed for a header whose clock is more than 15 minutes off; AccessDenied for a presigned URL that is
     expired, or of more than 15 minutes in the future.
     """
-    signed = parse_basic(claim.timestamp) or 0
+    signed = claim.signed_s
     if claim.expires_s is None:
         check_skew(signed, claim.timestamp, now)
     elif signed > now + SKEW_S_MAX:

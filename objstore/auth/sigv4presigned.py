@@ -32,7 +32,8 @@ def parse_presigned(facts: S3Facts, regions: Regions) -> SigV4Claim:
     if not (algorithm and credential and signature and date and signed and expires):
         raise S3Refused(_CODE)
     access_key, scope = parse_credential(credential, regions, _error)
-    if parse_basic(date) is None:
+    signed_s = parse_basic(date)
+    if signed_s is None:
         raise S3Refused(_CODE, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if scope.date != date[:8]:
         raise S3Refused(_CODE, f'Invalid credential date "{scope.date}". This date is not the same as X-Amz-Date: "{date[:8]}".')
@@ -42,7 +43,7 @@ def parse_presigned(facts: S3Facts, regions: Regions) -> SigV4Claim:
     if in_query is not None and in_header is not None and in_query != in_header:
         raise invalid_argument(f"{HEADER} is given twice and differs", HEADER, in_header)
     payload = parse_payload(in_query or in_header or UNSIGNED, streaming=False)
-    return SigV4Claim(access_key, scope, names, signature, date, payload, _parse_expires(expires))
+    return SigV4Claim(access_key, scope, names, signature, date, signed_s, payload, _parse_expires(expires))
 
 
 def _parse_expires(text: str) -> int:

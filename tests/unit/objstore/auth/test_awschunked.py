@@ -362,3 +362,11 @@ def test_a_mode_needs_what_it_verifies_with() -> None:
 def test_noise_is_refused(body: bytes, mode: PayloadMode) -> None:
     with pytest.raises(S3Refused):
         decode(mode, body)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_leaves_of_a_chunk_that_is_too_large(mode: PayloadMode) -> None:
+    one = decoder(mode, 8)
+    with pytest.raises(S3Refused) as caught:
+        one.feed(encoded(mode, [b"nine bytes"])[:90])
+    assert caught.value.details == {"NumberBytesExpected": "8", "NumberBytesProvided": "10"}
