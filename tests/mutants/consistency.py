@@ -129,6 +129,20 @@ CONSISTENCY = (
     ),
     # --- rows
     Mutant(
+        "a late row revives a container though its object was deleted",
+        "objstore/proxy/cleaning.py",
+        "if await self._lives(ObjectName(account, container, row.name), page.settings.policy):",
+        "if True:",
+        "tests/unit/objstore/container/test_reviver.py -k 'believed or expired'",
+    ),
+    Mutant(
+        "a revived container changes the policy of one made again",
+        "objstore/formats/settings.py",
+        "put_timestamp=settings.delete_timestamp + 1)",
+        "put_timestamp=settings.delete_timestamp + 1, base_timestamp=settings.delete_timestamp)",
+        "tests/unit/objstore/formats/test_settings.py -k revival",
+    ),
+    Mutant(
         "changes wait for a container server that failed",
         UPDATES,
         "        if down_until:\n            wait_s = 0.0\n",
