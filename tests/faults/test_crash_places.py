@@ -8,10 +8,12 @@ from functools import partial
 import pytest
 
 from objstore.container.store import OBJECT_ROWS
-from objstore.formats.filenames import FileKind
+from objstore.formats.filenames import FileKind, file_name
 from objstore.formats.messages import RestoreQuarantine
 from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
+from objstore.object.files import PartitionIndex, list_partition
+from objstore.object.files import Place as ObjectPlace
 from objstore.object.quarantine import Quarantine
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.device import IDENTITY_NAME, DeviceFloor, Identity, write_identity
@@ -239,3 +241,20 @@ def test_a_damaged_database_is_in_its_place_or_in_quarantine(count: Count) -> No
 
     image = with_files((PLACE.path, b"database"), (PLACE.path + "-wal", b"log"), (PLACE.path + "-shm", b"index"))
     count_states(count, *cut_everywhere(act, check, image))
+
+
+async def test_what_is_read_after_a_kill_outlives_a_power_cut() -> None:
+    """A killed process gave the name and had not synced it yet: the next one syncs it before anybody reads the object."""
+    fs = CrashFileSystem()
+    for changed in fs.make_directory("objects/3"):
+        fs.sync_directory(changed)
+    file = fs.create_temp()
+    file.write(b"body")
+    file.sync()
+    fs.publish(file, f"objects/3/{file_name(bytes(16), at(1), FileKind.DATA)}")
+    killed = fs.after_a_kill()
+    files = await PartitionIndex(InlineDisk("d1", killed)).find(ObjectPlace("objects/3", bytes(16)))
+    assert files.alive
+    for left in crash_images(killed):
+        partition, _, _ = list_partition(CrashFileSystem(left), "objects/3")
+        assert partition == {bytes(16): files}

@@ -111,6 +111,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if False:\n",
         "tests/faults/test_row_faults.py::test_every_call_to_the_files_fails[once]",
     ),
+    Mutant(
+        "a failed sync of a checkpoint goes unseen",
+        "objstore/tables/database.py",
+        "            if is_failed_sync(error):\n                raise\n",
+        "",
+        "tests/faults/test_row_faults.py::test_every_call_to_the_files_fails[once]",
+    ),
     # --- quorums
     Mutant(
         "one of three is a majority", QUORUM, "return replicas // 2 + 1", "return 1", "tests/unit/objstore/model/test_quorum.py"
@@ -213,6 +220,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "return database if database is not None and database.state.settings.name else None",
         "return database",
         "tests/unit/objstore/container/test_server.py",
+    ),
+    Mutant(
+        "what a killed process named and did not sync is served",
+        "objstore/object/files.py",
+        "if found[0] and self._disk.failed is None:",
+        "if False:",
+        f"{PLACES} -k outlives",
     ),
     # --- replication
     Mutant(
