@@ -58,10 +58,11 @@ PENDING_THAT_EXPIRES = bytes.fromhex(
     "1af4afe1f64a3fc20bd9203565623633626262653031656565643039336362323262623866356163646333aa696d6167652f6a706567cf28"
     "1af4afe1f64a3fcf281af4afe1f68a3fce6b49d200"
 )
-QUARANTINE = (
+QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED = (
     b'{"path":"objects/77/x.data","reason":"checksum mismatch in chunk 3","name":"/AUTH_test/photos/\xc3\xa4 b/1.jpg",'
     b'"time_s":1763849577.5,"version":1}\n'
 )
+QUARANTINE = QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED.replace(b"}", b',"superseded":false}')
 
 
 def test_attribute() -> None:
@@ -102,3 +103,4 @@ def test_quarantine_record() -> None:
     record = QuarantineRecord("objects/77/x.data", "checksum mismatch in chunk 3", VERSION.name, 1763849577.5)
     assert encode_record(record) == QUARANTINE
     assert decode_record(QUARANTINE) == record
+    assert decode_record(QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED) == record

@@ -91,6 +91,20 @@ CONSISTENCY = (
         "if False:",
         f"{OBJECT}/test_replicator.py -k replaced_at_once",
     ),
+    Mutant(
+        "an object whose every copy is in quarantine is said to be missing",
+        "objstore/proxy/reads.py",
+        "        if search.only_damaged():\n",
+        "        if False:\n",
+        f"{PROXY}/test_damaged.py -k every_copy",
+    ),
+    Mutant(
+        "what was damaged is missed again when its deletion is forgotten",
+        REMOVAL,
+        "                    await device.removing(place, files)\n",
+        "",
+        f"{OBJECT}/test_missed.py -k forgotten",
+    ),
     # --- devices that come and go
     Mutant(
         "a device that was away for too long serves",
