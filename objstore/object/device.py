@@ -118,8 +118,7 @@ class ObjectDevice:
                     self.index.forget(place.directory)
                     files = await self.files(place)
             except Corrupt as error:
-                await (self._set_aside if locked else self.set_aside)(place, error)
-                timestamp = self.missed(place, await self.files(place))
+                timestamp = await (self._set_aside if locked else self.set_aside)(place, error)
                 raise NodeError(Code.CORRUPT, f"{error.path}: {error.reason}", timestamp) from error
             except OSError as error:
                 raise read_failed(error) from error
@@ -138,22 +137,23 @@ class ObjectDevice:
             self._slow_until = 0.0
         return await self.disk.run(lambda: read(files))
 
-    async def set_aside(self, place: Place, error: Corrupt) -> None:
-        """Move a corrupt file to quarantine, unless it no longer counts. A failure to do so is logged: the file is never
-        served anyway, as every read verifies it.
+    async def set_aside(self, place: Place, error: Corrupt) -> int:
+        """Move a corrupt file to quarantine, unless it no longer counts; returns what is missed now. A failure to do so is logged:
+        the file is never served anyway, as every read verifies it.
         """
         async with self.locks.of(place):
-            await self._set_aside(place, error)
+            return await self._set_aside(place, error)
 
-    async def _set_aside(self, place: Place, error: Corrupt) -> None:
-        files = await self.files(place)
+    async def _set_aside(self, place: Place, error: Corrupt) -> int:
+        files, timestamp = await self.files(place), 0
         if error.path not in files.paths(place):
-            return
+            return self.missed(place, files)
         try:
             await self.disk.run(lambda: self.quarantine.move(error.path, error.reason, error.name))
             self.quarantined += 1
             if files.alive and error.path == files.paths(place)[0]:
-                self._in_quarantine[place] = max(files.timestamp, self._in_quarantine.get(place, 0))
+                timestamp = files.timestamp
+                self._in_quarantine[place] = max(timestamp, self._in_quarantine.get(place, 0))
         except FileNotFoundError:
             pass
         except OSError as failure:
@@ -161,6 +161,7 @@ class ObjectDevice:
         self.index.forget(place.directory)  # perhaps an older file counts now
         for listener in self.set_aside_listeners:
             listener(self, place, error)
+        return timestamp
 
     async def restore(self, id_: str) -> None:
         """Put a quarantined file back. Raises NodeError not_found, corrupt, newer_exists (the object was repaired since)."""
