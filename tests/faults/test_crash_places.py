@@ -9,11 +9,14 @@ import pytest
 
 from objstore.container.store import OBJECT_ROWS
 from objstore.formats.filenames import FileKind, file_name
-from objstore.formats.messages import RestoreQuarantine
+from objstore.formats.messages import IndexTarget, RestoreQuarantine, Target
+from objstore.formats.pending import PendingUpdate, frame
 from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
+from objstore.model.rows import ObjectRow
 from objstore.object.files import PartitionIndex, list_partition
 from objstore.object.files import Place as ObjectPlace
+from objstore.object.pending import PendingLog
 from objstore.object.quarantine import Quarantine
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.device import IDENTITY_NAME, DeviceFloor, Identity, write_identity
@@ -146,6 +149,32 @@ async def test_a_restored_file_is_in_its_place_or_in_quarantine(count: Count) ->
     recorder = Recorder()
     await recorder.run(act, setup, check)
     report(recorder, count)
+
+
+# --- the pending log ---------------------------------------------------------------------------------------------
+
+
+def test_a_group_of_rows_torn_by_a_power_cut_is_no_damage(count: Count, caplog: pytest.LogCaptureFixture) -> None:
+    groups = [[frame(10 * number + i, row_update(10 * number + i)) for i in range(8)] for number in range(3)]
+
+    def act(fs: CrashFileSystem, promise: Callable[[], None]) -> None:
+        log = PendingLog(fs)
+        for group in groups:
+            log.append(group)
+            promise()
+
+    def check(fs: CrashFileSystem, promised: int) -> None:
+        log = PendingLog(fs)
+        assert log.recover() >= 8 * promised and log.damaged_bytes == 0
+
+    count_states(count, *cut_everywhere(act, check))
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def row_update(number: int) -> PendingUpdate:
+    """As long as a sector or two."""
+    row = ObjectRow(f"{number}" + "x" * 100 * (number % 10), at(1), False)
+    return PendingUpdate(Target("d1", 12), bytes(16), IndexTarget("127.0.0.1", 7, "d9", 5, bytes(16)), "/acc/con", row)
 
 
 # --- a device ---------------------------------------------------------------------------------------------------

@@ -82,6 +82,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "return files.newest >= row.meta_timestamp",
         f"{CASES}test_case[pushed]",
     ),
+    Mutant(
+        "damage to the pending log passes for what a power cut tore",
+        "objstore/formats/pending.py",
+        "            damaged += _bytes(gaps)\n            gaps, grouped = [], True\n",
+        "            grouped = True\n",
+        "tests/unit/objstore/formats/test_pending.py",
+    ),
     # --- failed syncs
     Mutant(
         "a failed sync of a directory is forgotten",
