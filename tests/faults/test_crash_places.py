@@ -26,7 +26,7 @@ from tests.faults.crashfs import CrashFileSystem
 from tests.faults.crashnodes import FileNode, Image, files_of
 from tests.faults.crashstates import crash_images
 from tests.faults.figures import Count
-from tests.faults.ledger import ABSENT, State, Truth, observed
+from tests.faults.ledger import ABSENT, Ledger, State, Truth, observed
 from tests.faults.recorder import Recorder, World
 from tests.faults.rig import KNOBS, InlineDisk, StillClock, at
 from tests.faults.test_crash_states import report
@@ -286,3 +286,27 @@ async def test_what_is_read_after_a_kill_outlives_a_power_cut() -> None:
     for left in crash_images(killed):
         partition, _, _ = list_partition(CrashFileSystem(left), "objects/3")
         assert partition == {bytes(16): files}
+
+
+async def test_what_is_superseded_goes_after_the_new_name_is_durable() -> None:
+    """An audit lists for itself, so it may be the first to find what a killed process left behind."""
+    world = World(CrashFileSystem(), Ledger())
+    await world.node.start()
+    subject = world.subject("a")
+    await world.client.put(subject, b"old", 1)
+    killed: list[CrashFileSystem] = []
+    world.fs.observer = lambda _operation: killed.append(world.fs.after_a_kill())
+    await world.client.put(subject, b"new", 2)
+    world.fs.observer = None
+    await world.node.stop()
+    swept = 0
+    for fs in killed:
+        again = World(fs, Ledger())
+        await again.node.start()
+        _, leftovers, _ = list_partition(fs, subject.place.directory)
+        swept += len(leftovers)
+        await again.node.device.remove_leftovers(leftovers)
+        for left in crash_images(fs):
+            partition, _, _ = list_partition(CrashFileSystem(left), subject.place.directory)
+            assert partition[subject.place.hash].alive
+    assert swept > 0

@@ -44,7 +44,7 @@ MUTANTS: tuple[Mutant, ...] = (
         READER,
         "    fs.sync_directory(place.directory)\n",
         "",
-        f"{CASES}test_killed_and_later_cut[overwrite]",
+        f"{PLACES} -k superseded",
     ),
     Mutant(
         "directories that a killed process made are not synced",
