@@ -1,4 +1,6 @@
-"""The background jobs of a storage process that delete by themselves, and what they need of a proxy's operations."""
+"""The background jobs of a storage process that change objects and containers by themselves, and what they need of a proxy's
+operations.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +10,7 @@ from objstore.app.configfile import policies_of
 from objstore.app.graph import Graph
 from objstore.app.lifetime import Lifetime
 from objstore.container.expirer import ObjectExpirer
+from objstore.container.reviver import ContainerReviver
 from objstore.formats.messages import Address
 from objstore.placement.places import Placement, Rings
 from objstore.proxy.cleaning import Cleaner
@@ -27,7 +30,7 @@ def cleaning_jobs(
     clock: Clock,
     lifetime: Lifetime,
     devices: Mapping[str, TableDevice],
-) -> dict[str, Worker]:
+) -> dict[str, list[Worker]]:
     """By the role that they belong to."""
     cleaner = Cleaner(
         rings, caller, clock, policies=policies_of(config), knobs=ProxyKnobs(node_timeout_s=config.proxy.node_timeout_s)
@@ -36,6 +39,9 @@ def cleaning_jobs(
     placement, turns = Placement(rings), Turns(own, caller, clock)
     trusted, delay_s = lifetime.clock_trusted, config.daemons.reaper_delay_s
     return {
-        "container": ObjectExpirer(devices, placement, turns, cleaner, clock, trusted),
-        "account": AccountReaper(devices, placement, turns, cleaner, clock, trusted, delay_s),
+        "container": [
+            ObjectExpirer(devices, placement, turns, cleaner, clock, trusted),
+            ContainerReviver(devices, cleaner, clock),
+        ],
+        "account": [AccountReaper(devices, placement, turns, cleaner, clock, trusted, delay_s)],
     }

@@ -127,6 +127,7 @@ class Daemons(Section, frozen=True):
     object_auditor_interval_s: float = 300.0
     container_auditor_interval_s: float = 3600.0
     account_auditor_interval_s: float = 3600.0
+    container_reviver_interval_s: float = 10.0
     object_expirer_interval_s: float = 60.0
     account_reaper_interval_s: float = 60.0
     replicate_bytes_per_s: int = 100_000_000

@@ -173,7 +173,7 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
             server.register(dispatcher)
             await server.start()
             graph.on_stop(f"{role} server", server.stop)
-            jobs = [*server.workers(), *([cleaning[role]] if role in cleaning else ())]
+            jobs = [*server.workers(), *cleaning.get(role, ())]
             loops += [WorkerLoop(worker, clock, rng, interval_s=interval_s(config, worker)) for worker in jobs]
 
     def changed(now: RingFiles) -> None:

@@ -6,13 +6,16 @@ FORMAT = 1
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True):
-    """`path` is where the file was, relative to the device; `name` is "" when its metadata was unreadable."""
+    """`path` is where the file was, relative to the device; `name` is "" when its metadata was unreadable. `superseded`: the device
+    held this version again, or a newer one, and was told to remove that, so the file is not missed any more.
+    """
 
     path: str
     reason: str
     name: str
     time_s: float
     version: int = FORMAT
+    superseded: bool = False
 
 
 def encode_record(record: QuarantineRecord) -> bytes:

@@ -5,6 +5,8 @@ again starts empty. Policy and creation time belong together: they are those of 
 deletion that any creation followed, so a replica that missed a creation cannot change an existing container's policy.
 """
 
+import msgspec
+
 from objstore.formats.messages import Setting, Settings
 
 
@@ -32,6 +34,15 @@ def merge_settings(a: Settings, b: Settings) -> Settings:
         created.base_timestamp,
     )
     return a if merged == a else merged
+
+
+def revived(settings: Settings) -> Settings:
+    """Those of a deleted container that exists again because objects are in it.
+
+    It is the creation before the deletion that goes on, with its policy, so whoever revives it says the same, and any creation
+    that came after the deletion wins over it. What was set before is void all the same.
+    """
+    return msgspec.structs.replace(settings, put_timestamp=settings.delete_timestamp + 1)
 
 
 def without_voided(values: dict[str, Setting], delete_timestamp: int) -> dict[str, Setting]:

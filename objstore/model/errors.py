@@ -17,7 +17,7 @@ class Code(StrEnum):
     NOT_EMPTY = "not_empty"  # a container or account that still holds rows
     NO_SPACE = "no_space"
     DEVICE_FAILED = "device_failed"  # unmounted, wrong identity, failed fsync, unknown
-    CORRUPT = "corrupt"  # checksum mismatch; the file is quarantined
+    CORRUPT = "corrupt"  # checksum mismatch; `timestamp` is that of the object's data in quarantine, 0 unless it is missed now
     BAD_REQUEST = "bad_request"
     TOO_FAR_AHEAD = "too_far_ahead"  # a timestamp from a clock that runs ahead
     BUSY = "busy"  # a bounded queue is full

@@ -9,7 +9,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.object.files import Files, Leftover, PartitionIndex, Place
 from objstore.object.locks import ObjectLocks
 from objstore.object.pending import PendingLog
-from objstore.object.quarantine import Quarantine
+from objstore.object.quarantine import Quarantine, missed
 from objstore.object.reader import Corrupt, sweep
 from objstore.runtime.interface import Clock, CrashPoints, Disk
 
@@ -48,18 +48,22 @@ class ObjectDevice:
         """How many files are in quarantine; known after `start`."""
         self.set_aside_listeners: list[Callable[[ObjectDevice, Place, Corrupt], None]] = []
         """Called when a damaged file was moved to quarantine."""
+        self._in_quarantine: dict[Place, int] = {}
+        """The newest data in quarantine of each object, by its timestamp."""
         self._clock = clock
         self._slow_read_s = slow_read_s
         self._slow_hold_s = slow_hold_s
         self._slow_until = 0.0
 
     async def start(self) -> None:
-        """Read the pending log of earlier processes and count the quarantine. Raises NodeError device_failed."""
+        """Read the pending log of earlier processes, and what is in quarantine. Raises NodeError device_failed."""
         try:
             await self.disk.run(self.log.recover)
-            self.quarantined = len(await self.disk.run(self.quarantine.entries))
+            records = await self.disk.run(self.quarantine.records)
         except OSError as error:
             raise read_failed(error) from error
+        self.quarantined = len(records)
+        self._in_quarantine = missed(records.values())
 
     def require_writable(self) -> None:
         """Raises NodeError device_failed. The committer checks again; this is for refusing before work is done."""
@@ -74,6 +78,27 @@ class ObjectDevice:
             if self.index.leftovers:
                 await self._sweep()
         return files
+
+    def missed(self, place: Place, files: Files) -> int:
+        """The timestamp of a version that went to quarantine, while `files` hold no data and nothing as new; 0 for none. Such an
+        object was damaged here: who asks for it must not be told that there is none.
+        """
+        if files.alive or not self._in_quarantine:
+            return 0
+        timestamp = self._in_quarantine.get(place, 0)
+        return timestamp if timestamp > files.timestamp else 0
+
+    def require_not_missed(self, place: Place, files: Files) -> None:
+        """Raises NodeError corrupt."""
+        timestamp = self.missed(place, files)
+        if timestamp:
+            raise NodeError(Code.CORRUPT, "what was here is in quarantine", timestamp)
+
+    async def removing(self, place: Place, files: Files) -> None:
+        """Before `files` are removed for good: what they replaced is not missed when they are gone. Raises OSError."""
+        if place in self._in_quarantine and not self.missed(place, files):
+            await self.disk.run(lambda: self.quarantine.supersede(place))
+            del self._in_quarantine[place]
 
     async def read(self, place: Place, read: Callable[[Files], T], *, in_thread: bool = False, locked: bool = False) -> T:
         """What `read` (blocking, without side effects) makes of the files that count; again when they were replaced meanwhile.
@@ -93,8 +118,8 @@ class ObjectDevice:
                     self.index.forget(place.directory)
                     files = await self.files(place)
             except Corrupt as error:
-                await (self._set_aside if locked else self.set_aside)(place, error)
-                raise NodeError(Code.CORRUPT, f"{error.path}: {error.reason}") from error
+                timestamp = await (self._set_aside if locked else self.set_aside)(place, error)
+                raise NodeError(Code.CORRUPT, f"{error.path}: {error.reason}", timestamp) from error
             except OSError as error:
                 raise read_failed(error) from error
         raise NodeError(Code.BUSY, "the object was replaced again and again while it was read")
@@ -112,19 +137,23 @@ class ObjectDevice:
             self._slow_until = 0.0
         return await self.disk.run(lambda: read(files))
 
-    async def set_aside(self, place: Place, error: Corrupt) -> None:
-        """Move a corrupt file to quarantine, unless it no longer counts. A failure to do so is logged: the file is never
-        served anyway, as every read verifies it.
+    async def set_aside(self, place: Place, error: Corrupt) -> int:
+        """Move a corrupt file to quarantine, unless it no longer counts; returns what is missed now. A failure to do so is logged:
+        the file is never served anyway, as every read verifies it.
         """
         async with self.locks.of(place):
-            await self._set_aside(place, error)
+            return await self._set_aside(place, error)
 
-    async def _set_aside(self, place: Place, error: Corrupt) -> None:
-        if error.path not in (await self.files(place)).paths(place):
-            return
+    async def _set_aside(self, place: Place, error: Corrupt) -> int:
+        files, timestamp = await self.files(place), 0
+        if error.path not in files.paths(place):
+            return self.missed(place, files)
         try:
             await self.disk.run(lambda: self.quarantine.move(error.path, error.reason, error.name))
             self.quarantined += 1
+            if files.alive and error.path == files.paths(place)[0]:
+                timestamp = files.timestamp
+                self._in_quarantine[place] = max(timestamp, self._in_quarantine.get(place, 0))
         except FileNotFoundError:
             pass
         except OSError as failure:
@@ -132,6 +161,7 @@ class ObjectDevice:
         self.index.forget(place.directory)  # perhaps an older file counts now
         for listener in self.set_aside_listeners:
             listener(self, place, error)
+        return timestamp
 
     async def restore(self, id_: str) -> None:
         """Put a quarantined file back. Raises NodeError not_found, corrupt, newer_exists (the object was repaired since)."""

@@ -7,7 +7,7 @@ in memory: after a crash all records of the segments that are left count as uncl
 import logging
 import threading
 
-from objstore.formats.pending import Scan, frame_id, scan
+from objstore.formats.pending import Scan, frame_id, group, scan
 from objstore.object.crashes import LOG_WRITTEN
 from objstore.runtime.interface import CrashPoints, FileSystem, OpenFile
 
@@ -95,7 +95,7 @@ class PendingLog:
                 if self._file is None:
                     self._open_segment()
                 assert self._file is not None
-                data = b"".join(records)
+                data = group(records)
                 self._file.write(data)
                 self._file.sync()
             except OSError:
@@ -136,6 +136,9 @@ class PendingLog:
             if found.damaged_bytes:
                 self.damaged_bytes += found.damaged_bytes
                 logger.error("pending log damaged", extra={"segment": _path(number), "bytes": found.damaged_bytes})
+            if found.torn_bytes:
+                extra = {"segment": _path(number), "bytes": found.torn_bytes}
+                logger.info("pending log ends in records that were being written when the power failed", extra=extra)
             self.doubtful.update(found.records)
             self._uncleared[number].update(found.records)
             self._unread.discard(number)

@@ -5,8 +5,11 @@ it was. All methods block and raise OSError; the caller sees to it that two call
 """
 
 import logging
+from collections.abc import Iterable
 
-from objstore.formats.filenames import FileName, parse_file_name, partition_directory
+import msgspec
+
+from objstore.formats.filenames import FileKind, FileName, parse_file_name, partition_directory
 from objstore.formats.messages import QuarantineEntry
 from objstore.formats.quarantinerecord import QuarantineRecord, decode_record, encode_record
 from objstore.model.errors import Code, NodeError
@@ -34,13 +37,7 @@ class Quarantine:
         """Move a file (or whatever is in its place) aside; returns its id. Raises FileNotFoundError when it is gone."""
         source, _, base = path.rpartition("/")
         id_, directory, changed = self._new_directory(base)
-        record = self._fs.create_temp()
-        try:
-            record.write(encode_record(QuarantineRecord(path, reason, name, self._clock.now())))
-            record.sync()
-            self._fs.publish(record, f"{directory}/{RECORD}")
-        finally:
-            self._fs.discard(record)
+        self._write_record(directory, QuarantineRecord(path, reason, name, self._clock.now()))
         for parent in (*changed, directory):
             self._fs.sync_directory(parent)
         self._reach(QUARANTINE_RECORD)
@@ -60,14 +57,31 @@ class Quarantine:
                 return id_, directory, changed
         raise NodeError(Code.INTERNAL, f"too many quarantined files of one name: {base}")
 
+    def _write_record(self, directory: str, record: QuarantineRecord) -> None:
+        file = self._fs.create_temp()
+        try:
+            file.write(encode_record(record))
+            file.sync()
+            self._fs.publish(file, f"{directory}/{RECORD}")
+        finally:
+            self._fs.discard(file)
+
+    def records(self, prefix: str = "") -> dict[str, QuarantineRecord]:
+        """All that is in quarantine by id, in order; of those that begin with `prefix`."""
+        ids = [id_ for id_ in self._fs.list_directory(DIRECTORY) if id_.startswith(prefix)]
+        return {id_: record for id_ in ids if (record := self._record(id_)) is not None}
+
     def entries(self) -> list[QuarantineEntry]:
-        """All that is in quarantine, by id."""
-        found = []
-        for id_ in self._fs.list_directory(DIRECTORY):
-            record = self._record(id_)
-            if record is not None:
-                found.append(QuarantineEntry(id_, record.path, record.reason, record.name, record.time_s))
-        return found
+        """The same as a node tells it."""
+        return [QuarantineEntry(id_, one.path, one.reason, one.name, one.time_s) for id_, one in self.records().items()]
+
+    def supersede(self, place: Place) -> None:
+        """Note durably that no version of an object is missed any more."""
+        for id_, record in self.records(place.hash.hex()).items():
+            origin = origin_of(record)
+            if origin is not None and origin[0] == place and not record.superseded:
+                self._write_record(f"{DIRECTORY}/{id_}", msgspec.structs.replace(record, superseded=True))
+                self._fs.sync_directory(f"{DIRECTORY}/{id_}")
 
     def _record(self, id_: str) -> QuarantineRecord | None:
         """None when there is no such entry, or its file was never moved here."""
@@ -92,14 +106,10 @@ class Quarantine:
         record = self._record(id_)
         if record is None:
             raise NodeError(Code.NOT_FOUND, f"nothing in quarantine under {id_!r}")
-        directory, _, base = record.path.rpartition("/")
-        try:
-            name = parse_file_name(base)
-        except ValueError as error:
-            raise NodeError(Code.NOT_FOUND, f"quarantined from a place that holds no objects: {record.path}") from error
-        if not _is_partition(directory):
+        origin = origin_of(record)
+        if origin is None:
             raise NodeError(Code.NOT_FOUND, f"quarantined from a place that holds no objects: {record.path}")
-        return Place(directory, name.hash), name, record
+        return *origin, record
 
     def restore(self, id_: str) -> None:
         """Put a file back after reading all of it. Raises NodeError not_found, corrupt (it still is)."""
@@ -125,6 +135,27 @@ class Quarantine:
     def _reach(self, point: str) -> None:
         if self._points is not None:
             self._points.reach(point)
+
+
+def missed(records: Iterable[QuarantineRecord]) -> dict[Place, int]:
+    """The newest data in quarantine of each object, by its timestamp; what was superseded left out."""
+    found: dict[Place, int] = {}
+    for record in records:
+        origin = origin_of(record)
+        if origin is not None and origin[1].kind is FileKind.DATA and not record.superseded:
+            place, name = origin
+            found[place] = max(name.timestamp, found.get(place, 0))
+    return found
+
+
+def origin_of(record: QuarantineRecord) -> tuple[Place, FileName] | None:
+    """Whose file it is and which; None for what came from a place that holds no objects."""
+    directory, _, base = record.path.rpartition("/")
+    try:
+        name = parse_file_name(base)
+    except ValueError:
+        return None
+    return (Place(directory, name.hash), name) if _is_partition(directory) else None
 
 
 def _is_partition(directory: str) -> bool:

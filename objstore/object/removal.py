@@ -55,6 +55,7 @@ class Removal:
                     files = await device.files(place)
                     if files == NOTHING or not unneeded(hash_, files):
                         continue  # changed just now
+                    await device.removing(place, files)
                     await device.disk.run(partial(self._unlink, fs, place, files, names[hash_]))
                     device.index.put(place, NOTHING)
                     removed += 1

@@ -161,6 +161,7 @@ class ObjectServer:
 
         def read(files: Files) -> ObjectReply:
             if not files.alive:
+                device.require_not_missed(place, files)
                 if files.deleted:
                     read_newest(fs, place, files, request.name)
                 raise NodeError(Code.NOT_FOUND, "", files.timestamp)
@@ -184,6 +185,7 @@ class ObjectServer:
         place = place_of(request.target.policy, request.target.partition, request.hash)
 
         def read(files: Files) -> ObjectFiles:
+            device.require_not_missed(place, files)
             version = read_newest(device.disk.fs, place, files, request.name) if files.timestamp else None
             return ObjectFiles(version, files.paths(place))
 

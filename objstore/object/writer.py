@@ -102,10 +102,11 @@ class ObjectWriter:
         tombstone = Version(request.name, request.timestamp, deleted=True)
         async with device.locks.of(subject.place):
             before = await device.files(subject.place)
+            missed = device.missed(subject.place, before)
             if before.deleted and before.timestamp == request.timestamp:
                 step = None
             else:
-                _require_newer(request.timestamp, before, request.pushed)
+                _require_newer(request.timestamp, before, request.pushed, missed)
                 if request.expected_delete_at and before.alive:
                     await self._require_delete_at(subject, request.expected_delete_at)
                 after = Files(request.timestamp, True)
@@ -121,7 +122,7 @@ class ObjectWriter:
                     row_of(tombstone),
                 )
             id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row_of(tombstone), before.alive)
+        return await self._tell(subject, id_, row_of(tombstone), before.alive or missed > 0)
 
     async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
         """Replace headers and user metadata. Raises NodeError."""
@@ -131,6 +132,7 @@ class ObjectWriter:
         async with device.locks.of(place):
             before = await device.files(place)
             if not before.alive:
+                device.require_not_missed(place, before)
                 raise NodeError(Code.NOT_FOUND, "no object to post to", before.timestamp)
             if timestamp < before.newest or timestamp == before.timestamp:
                 raise NodeError(Code.NEWER_EXISTS, "", before.newest)
@@ -188,9 +190,10 @@ class ObjectWriter:
         row = row_of(version)
         async with subject.device.locks.of(place):
             before = await subject.device.files(place)
+            missed = subject.device.missed(place, before)
             step = None
             if before.timestamp != timestamp or before.deleted:
-                _require_newer(timestamp, before, pushed)
+                _require_newer(timestamp, before, pushed, missed)
                 after, obsolete = Files(timestamp), before
                 if before.meta > timestamp:  # pushed data, and a POST that applies to it
                     after, obsolete = Files(timestamp, meta=before.meta), before._replace(meta=0)
@@ -200,7 +203,7 @@ class ObjectWriter:
                 change = Change(path, content, {ATTRIBUTE: attribute}, unlink=obsolete.paths(place))
                 step = _Step(change, after, row)
             id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row, before.alive)
+        return await self._tell(subject, id_, row, before.alive or missed > 0)
 
     async def _read_meta(self, subject: Subject) -> Version:
         def read(files: Files) -> Version:
@@ -265,8 +268,12 @@ class ObjectWriter:
         return Stored(indexed, existed)
 
 
-def _require_newer(timestamp: int, before: Files, pushed: bool) -> None:
-    """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users."""
+def _require_newer(timestamp: int, before: Files, pushed: bool, missed: int) -> None:
+    """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users. What went
+    to quarantine (`missed`) was older than any change that a user may make now, and may come back as it was.
+    """
+    if timestamp < missed and not pushed:
+        raise NodeError(Code.NEWER_EXISTS, "", missed)
     if timestamp <= (before.timestamp if pushed else before.newest):
         raise NodeError(Code.NEWER_EXISTS, "", before.newest)
 

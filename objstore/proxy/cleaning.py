@@ -1,10 +1,14 @@
-"""Deleting without a user: what the object-expirer and the account-reaper do to objects, containers and listings.
+"""Changes without a user: what the object-expirer, the container-reviver and the account-reaper do to objects, containers and
+listings.
 
 As for users, a read asks a majority and a deletion is durable on one. Each deletion has a timestamp just late enough for what it is
 meant for, and no later than it must be: whatever a client writes meanwhile wins.
 """
 
+from collections.abc import Sequence
+
 from objstore.formats.messages import DeleteObject, IndexTarget, Query, Ready, Settings, Target
+from objstore.formats.settings import revived
 from objstore.model.errors import Unavailable
 from objstore.model.listed import row_of
 from objstore.model.names import ObjectName
@@ -13,7 +17,7 @@ from objstore.model.quorum import majority
 from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
-from objstore.placement.places import Placement, Rings
+from objstore.placement.places import Placement, Rings, TablePlace
 from objstore.proxy.completion import Completion
 from objstore.proxy.infocache import InfoCache, repair_request
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
@@ -78,7 +82,7 @@ class Cleaner:
             delete_at = version.delete_at
             is_over = 0 < delete_at <= self.nodes.clock.now()
         if not is_over:
-            await self._tell(name, row_of(version))
+            await self._tell(self._placement.container(name.account, name.container), None, [row_of(version)])
             return False
         timestamp = max(from_seconds(delete_at - SKEW_S), newest + 1)
 
@@ -88,19 +92,45 @@ class Cleaner:
         await self._writer.write_once(place, request, "")
         return True
 
-    async def _tell(self, name: ObjectName, row: ObjectRow) -> None:
-        """Raises Unavailable when no majority of the container's replicas took the row."""
-        table = self._placement.container(name.account, name.container)
+    async def _tell(self, table: TablePlace, settings: Settings | None, rows: Sequence[ObjectRow]) -> None:
+        """Raises Unavailable when no majority of the container's replicas took it."""
         fan, told = FanOut(self.nodes, ""), 0
         for index, replica in enumerate(table.replicas):
-            fan.call(index, replica.address, repair_request(table, index, None, [row]))
+            fan.call(index, replica.address, repair_request(table, index, settings, rows))
         try:
             while (ended := await fan.next()) is not None:
                 told += isinstance(ended[1], Ready)
         finally:
             fan.leave()
         if told < majority(len(table.replicas)):
-            raise Unavailable("too few replicas of the container took the row")
+            raise Unavailable("too few replicas of the container took what they were told")
+
+    # --- containers that were deleted, and hold objects ---------------------------------------------------------
+
+    async def revive(self, account: str, container: str) -> bool:
+        """Make a deleted container exist again if an object in it does. False when none does, or it exists: rows of objects that
+        were deleted are put right. Idempotent. Raises Unavailable.
+        """
+        marker = ""
+        while True:
+            page = await self._contents(account, container, Query(PAGE_ROWS, marker))
+            if page.settings.exists or not page.rows:
+                return False
+            for row in page.rows:
+                if await self._lives(ObjectName(account, container, row.name), page.settings.policy):
+                    table = self._placement.container(account, container)
+                    await self._tell(table, revived(page.settings), [])
+                    return True
+            marker = page.rows[-1].name
+
+    async def _lives(self, name: ObjectName, policy: int) -> bool:
+        found = await self._finder.find(self._placement.object(name, policy), NO_BYTES, "", everywhere=True)
+        if found.version is not None:
+            return not 0 < found.version.delete_at <= self.nodes.clock.now()
+        if found.tombstone:
+            deletion = Version(str(name), found.tombstone, deleted=True)
+            await self._tell(self._placement.container(name.account, name.container), None, [row_of(deletion)])
+        return False
 
     # --- accounts that were deleted ----------------------------------------------------------------------------
 
@@ -139,12 +169,6 @@ class Cleaner:
             pass  # its account will hear of it
         except NotEmpty as error:
             if error.applied:  # nobody would find what it holds if some replicas said that it is gone
-                await self._revive(account, container)
+                await self.revive(account, container)
             return False
         return True
-
-    async def _revive(self, account: str, container: str) -> None:
-        settings = (await self._contents(account, container, Query(1))).settings
-        values = {key: setting.value for key, setting in settings.values.items()}
-        place = self._placement.container(account, container)
-        await self._tables.write(place, TableChange("create", values, settings.policy), "", at=settings.delete_timestamp + 1)

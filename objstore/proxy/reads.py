@@ -2,7 +2,8 @@
 
 As many primaries are asked as a write needs (one with its bytes, the others for their metadata), the newest answer wins, and a
 version or tombstone that too few hold is completed before it is believed: what was read once never vanishes. Fewer answers than
-R = n - W + 1 make no view of the majority; then the answer is Unavailable, never a stale one.
+R = n - W + 1 make no view of the majority; then the answer is Unavailable, never a stale one. It is Unavailable too when what some
+replica had is in quarantine, and nobody has it or something newer: such an object is damaged, not missing.
 """
 
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class Finder:
             if not place.sloppy:
                 raise Unavailable("too few replicas of the object answered")
             await self._ask_handoffs(search)
-        elif step is Read.COMPLETE:
+        if search.only_damaged():
+            raise Unavailable("every copy of the object that was found is damaged")
+        if step is Read.COMPLETE:
             await self._complete(search)
         return search.found()
 
@@ -105,7 +108,7 @@ class Finder:
 class _Search:
     """One search over the primaries, in the order given."""
 
-    __slots__ = ("_bytes_from", "_next", "_order", "_part", "extra", "fan", "nodes", "place", "quorum", "replies", "txn")
+    __slots__ = ("_bytes_from", "_next", "_order", "_part", "damaged", "extra", "fan", "nodes", "place", "quorum", "replies", "txn")
 
     def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int]) -> None:
         self.nodes = nodes
@@ -115,6 +118,8 @@ class _Search:
         self.quorum = ReadQuorum(len(place.replicas))
         self.replies: dict[int, ObjectReply] = {}
         self.extra: list[Replica] = []
+        self.damaged = 0
+        """The newest version of which a replica has its copy in quarantine, and nothing as new."""
         self._part = part
         self._order = order
         self._next = 0
@@ -171,6 +176,9 @@ class _Search:
         elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
             deleted = outcome.timestamp
             self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
+        elif isinstance(outcome, NodeError) and outcome.code is Code.CORRUPT and outcome.timestamp:
+            self.damaged = max(self.damaged, outcome.timestamp)
+            self.quorum.answered(index, NOTHING)
         else:
             self.quorum.failed(index)
 
@@ -179,6 +187,14 @@ class _Search:
         if reply.version.name != self.place.name or reply.version.deleted:
             return False
         return reply.body is None or crc32c(reply.body) == reply.crc
+
+    def only_damaged(self) -> bool:
+        """Whether a damaged version is newer than what the sound copies say, and no majority of these shows that it was never
+        acknowledged.
+        """
+        quorum = self.quorum
+        outvoted = quorum.newest != NOTHING and len(quorum.holders) >= majority(len(self.place.replicas))
+        return self.damaged > quorum.newest[0] and not outvoted
 
     def found(self) -> Found:
         quorum, replies, primaries = self.quorum, self.replies, self.place.replicas

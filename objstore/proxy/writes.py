@@ -60,7 +60,7 @@ class Tally:
             if outcome.code is Code.NEWER_EXISTS:
                 self.quorum.newer_exists(outcome.timestamp)
                 return
-            if outcome.code is Code.NOT_FOUND:
+            if outcome.code is Code.NOT_FOUND or (outcome.code is Code.CORRUPT and outcome.timestamp):
                 self.quorum.not_found()
                 self.absent.append(index)
                 return
@@ -108,7 +108,8 @@ class Writer:
                 if moved is not None and tally.failed:
                     place = moved
                     continue
-                raise NodeError(Code.NOT_FOUND) if tally.absent else tally.error()
+                gone = tally.absent and Code.CORRUPT not in tally.codes
+                raise NodeError(Code.NOT_FOUND) if gone else tally.error()
             after = tally.quorum.newer
         raise Conflict("newer writes of the same object keep coming")
 

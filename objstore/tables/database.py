@@ -1,5 +1,6 @@
 """One open account or container database: a connection that writes, a few that read, and what it last committed."""
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -8,9 +9,12 @@ from typing import Any, Generic, TypeVar
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.tables.draft import Draft, load_state
+from objstore.tables.faults import is_failed_sync
 from objstore.tables.operations import Operation
 from objstore.tables.rowkind import RowKind
 from objstore.tables.schema import open_reader, open_writer
+
+logger = logging.getLogger("objstore.tables")
 
 READERS_KEPT_MAX = 2
 
@@ -33,6 +37,8 @@ class Database(Generic[R]):
         self.kind = kind
         self.used = 0
         """Grows with each use, for the choice of what to close."""
+        self.logged = 0
+        """Rows and transactions that went into the write-ahead log since somebody set this to 0."""
         self._writer = open_writer(path, kind)
         try:
             self.state = load_state(self._writer, kind.kind, hash_)
@@ -59,8 +65,22 @@ class Database(Generic[R]):
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self.logged += 1 + state.seq - self.state.seq
         self.state = state
         return outcomes
+
+    def move_log(self) -> bool:
+        """Move what is committed from the write-ahead log into the database, as far as no reader needs it there. Raises
+        sqlite3.Error for a failed sync. False after any other failure: it may be tried again, and until then the log grows.
+        """
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if is_failed_sync(error):
+                raise
+            logger.warning("checkpoint failed", extra={"path": self.path, "error": str(error)})
+            return False
+        return True
 
     def _run(self, operation: Operation[R, object], draft: Draft[R]) -> Outcome:
         name = draft.settings.name
@@ -89,15 +109,19 @@ class Database(Generic[R]):
         return not busy and bool(logged == moved)
 
     def close(self) -> None:
-        """Close all connections; the last one moves what is in the write-ahead log into the database. A reader at work closes
-        its own when it is done. Raises sqlite3.Error.
+        """Move what is in the write-ahead log into the database, and close all connections. A reader at work closes its own when
+        it is done. Raises sqlite3.Error; all are closed then too.
         """
         with self._readers_lock:
             self._closed = True
             readers, self._readers = self._readers, []
         for connection in readers:
             connection.close()
-        self._writer.close()
+        try:
+            # The closing itself would do it, and do it again, and say nothing of a failed sync.
+            self.move_log() or self.move_log()
+        finally:
+            self._writer.close()
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._readers_lock:

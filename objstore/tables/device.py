@@ -26,7 +26,7 @@ from objstore.tables.database import Database, Outcome
 from objstore.tables.draft import State
 from objstore.tables.faults import FAULTS, DatabaseFault, is_failed_sync, is_of_one_operation, node_error
 from objstore.tables.operations import Open, Operation
-from objstore.tables.quarantine import COMPANIONS, set_aside
+from objstore.tables.quarantine import COMPANIONS, LOG, set_aside
 from objstore.tables.rowkind import RowKind
 
 logger = logging.getLogger("objstore.tables")
@@ -41,6 +41,8 @@ CRASH_POINTS = (
 R = TypeVar("R", bound=Listed)
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+LOGGED_MAX = 32
+"""After so many rows and transactions together it is looked how long a database's log is."""
 TMP = "tmp"  # emptied by the file system when the device is opened
 
 
@@ -235,7 +237,18 @@ class TableDevice:
             raise NodeError(Code.NOT_FOUND, "no such account or container here")
         if all(isinstance(operation, Open) for operation in operations):
             return [None] * len(operations)
-        return database.transact(operations)
+        outcomes = database.transact(operations)
+        if database.logged >= LOGGED_MAX:  # to ask for the size costs the interpreter lock
+            database.logged = 0
+            if self._log_size(place) > schema.WAL_BYTES_MAX:
+                database.move_log()
+        return outcomes
+
+    def _log_size(self, place: Place) -> int:
+        try:
+            return self.disk.fs.size_of(place.path + LOG)
+        except FileNotFoundError:  # removed under us with its database, as will be found out
+            return 0
 
     def require(self, place: Place, *, create: bool) -> Database[Any] | None:
         """Open it; None when there is none and none is to be made. Raises sqlite3.Error, OSError, and what `Database` raises."""
@@ -306,6 +319,8 @@ class TableDevice:
             database.close()
             self.closed.note(database.path, database.state)
         except sqlite3.Error as error:  # what was acknowledged is in the write-ahead log, and read again at the next opening
+            if is_failed_sync(error):
+                self.disk.fail(f"closing a database: {error}")
             logger.warning("closing a database failed", extra={"path": database.path, "error": str(error)})
 
     def _judge(self, place: Place, fault: DatabaseFault) -> NodeError:

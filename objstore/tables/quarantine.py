@@ -8,7 +8,8 @@ from objstore.runtime.interface import CrashPoints, FileSystem
 
 DIRECTORY = "quarantine"
 RECORD = "record"
-COMPANIONS = ("-wal", "-shm")
+LOG = "-wal"
+COMPANIONS = (LOG, "-shm")
 SAME_NAME_MAX = 1000
 CRASH_POINTS = ("tables.quarantine.record", "tables.quarantine.moved")
 

@@ -139,6 +139,7 @@ def absorb(database: Database[Any], state: State, changes: Changes) -> None:
     (outcome,) = database.transact([_Absorb(database.state.settings.name, rows, state)])
     if isinstance(outcome, NodeError):
         raise outcome
+    database.move_log()
 
 
 def guarded(device: TableDevice, fn: Callable[[], T]) -> T:

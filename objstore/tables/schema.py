@@ -17,8 +17,8 @@ BUSY_TIMEOUT_S = 0.25
 PAGE_BYTES = 4096
 WRITER_CACHE_KIB = 1024
 READER_CACHE_KIB = 256
-CHECKPOINT_PAGES = 1000
-WAL_KEPT_BYTES_MAX = PAGE_BYTES * CHECKPOINT_PAGES
+WAL_BYTES_MAX = PAGE_BYTES * 1000
+"""A write-ahead log that has grown beyond it is moved into the database; what is written then begins it anew, at this length."""
 STATEMENTS_CACHED = 64
 LATER_VERSION_MAX = 1000
 """A version beyond it is no later release's but damage."""
@@ -116,8 +116,8 @@ def open_writer(path: str, kind: RowKind[R]) -> sqlite3.Connection:
         if mode != "wal":
             raise WrongSchema(f"journal mode {mode}")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit={WAL_KEPT_BYTES_MAX}")
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # those of SQLite itself say nothing of a failed sync
+        connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
         migrate(connection, kind)
     except BaseException:
         connection.close()

@@ -169,9 +169,9 @@ class Receiver:
                 (state.id, state.seq),
             )
             connection.execute("COMMIT")
+            return state.id, Database(path, place.kind, place.hash)
         finally:
-            connection.close()
-        return state.id, Database(path, place.kind, place.hash)
+            connection.close()  # not the last one: that would move the log, and say nothing of a failed sync
 
 
 async def _ended(taking: "asyncio.Future[TableState]") -> None:

@@ -181,7 +181,7 @@ def _copies(thing: Thing) -> list[str]:
 
 
 def _figures(snapshot: Snapshot) -> list[str]:
-    """Each account's row of a container says what the container's database says."""
+    """Each account's row of a container says what the container's database says, and what holds objects exists."""
     lines = []
     accounts = snapshot.named("account")
     for name, container in snapshot.named("container").items():
@@ -190,6 +190,8 @@ def _figures(snapshot: Snapshot) -> list[str]:
         exists = any(copy.alive for copy in container.copies)
         if exists != (row is not None):
             lines.append(f"{container}: {'exists' if exists else 'was deleted'}, its account was not told")
+        elif not exists and container.rows:
+            lines.append(f"{container}: was deleted, and holds {container.figures[0]} objects")
         elif isinstance(row, ContainerRow) and (told := (row.object_count, row.bytes_used)) != container.figures:
             lines.append(f"{container}: holds {container.figures} objects and bytes, its account was told {told}")
     return lines

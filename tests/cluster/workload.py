@@ -8,12 +8,17 @@ import hashlib
 import http.client
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.cluster.swift import Swift
 
 ABSENT = ""
+COME_BACK_S = 5.0
+"""A node that was refused by one which started later asks it again after Knobs.refusal_memory_max_s: until then a read that must
+copy a version from the one to the other may say that it is unavailable.
+"""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,10 @@ class Workload:
             # An operation that was cut off may stand on a minority of the replicas: ask all of them, which also settles it.
             newest = {"X-Newest": "true"} if len(key.possible) > 1 else {}
             answer = swift.request("GET", f"/{self.container}/{name}", headers=newest)
+            deadline = time.monotonic() + COME_BACK_S
+            while answer.status == 503 and time.monotonic() < deadline:
+                time.sleep(0.2)
+                answer = swift.request("GET", f"/{self.container}/{name}", headers=newest)
             if answer.status not in (200, 404):
                 problems.append(f"{name}: GET answered {answer.status}")
                 continue

@@ -53,9 +53,8 @@ class Shadow:
         self.calls = 0
         self.failed: list[str] = []
         self.first = 0
-        self.committing = False
-        """Whether a transaction is under way: else what is synced is a checkpoint's."""
-        self.commit_sync_failed = False
+        self.sync_failed = False
+        """Of a commit, or of a checkpoint."""
         self._unnamed: set[str] = set()
         self._lost: dict[str, set[int]] = {}
         """Blocks that a failed sync was to save: the kernel holds them for clean, until they are written again."""
@@ -81,8 +80,7 @@ class Shadow:
         self.first = self.first or self.calls
         if call == "sync":
             self._lose(self.node(path), self._lost.setdefault(path, set()))
-            self.commit_sync_failed |= self.committing
-        self.committing = False  # what follows in this call is the rollback, and the closing of the database
+            self.sync_failed = True
         return sqlite3.SQLITE_FULL if full and call == "write" else FAILURES[call]
 
     def after(self, call: str, path: str, offset: int, data: bytes) -> None:
@@ -164,16 +162,11 @@ class Promises:
     def __init__(self) -> None:
         self.groups: list[tuple[Group, bool]] = []
         self.refusals: list[NodeError] = []
-        self.shadow: Shadow | None = None
 
     def ask(self, device: TableDevice, group: Group) -> NodeError | None:
         """Merge the rows of a group; the refusal, or None once they are promised."""
         self.groups.append((group, False))
-        if self.shadow is not None:
-            self.shadow.committing = True
         refusal = write_rows(device, group)
-        if self.shadow is not None:
-            self.shadow.committing = False
         if refusal is None:
             self.groups[-1] = (group, True)
         else:

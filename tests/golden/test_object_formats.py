@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from objstore.formats.filenames import FileKind, FileName, file_name, parse_file_name
 from objstore.formats.messages import IndexTarget, Target
 from objstore.formats.objectmeta import checksum_table, decode, decode_version, encode
-from objstore.formats.pending import PendingUpdate, frame, scan
+from objstore.formats.pending import PendingUpdate, frame, group, scan
 from objstore.formats.quarantinerecord import QuarantineRecord, decode_record, encode_record
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_ticks
@@ -58,10 +58,12 @@ PENDING_THAT_EXPIRES = bytes.fromhex(
     "1af4afe1f64a3fc20bd9203565623633626262653031656565643039336362323262623866356163646333aa696d6167652f6a706567cf28"
     "1af4afe1f64a3fcf281af4afe1f68a3fce6b49d200"
 )
-QUARANTINE = (
+PENDING_GROUP = bytes.fromhex("4f535031a9000000fa2d990f0600000000000080") + PENDING_THAT_EXPIRES[20:]
+QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED = (
     b'{"path":"objects/77/x.data","reason":"checksum mismatch in chunk 3","name":"/AUTH_test/photos/\xc3\xa4 b/1.jpg",'
     b'"time_s":1763849577.5,"version":1}\n'
 )
+QUARANTINE = QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED.replace(b"}", b',"superseded":false}')
 
 
 def test_attribute() -> None:
@@ -94,6 +96,12 @@ def test_pending_record() -> None:
     assert scan(PENDING_THAT_EXPIRES).records == {6: expiring}
 
 
+def test_group_of_pending_records() -> None:
+    expiring = replace(UPDATE, row=replace(UPDATE.row, delete_at=1_800_000_000))
+    assert group([PENDING_THAT_EXPIRES]) == PENDING_GROUP
+    assert scan(PENDING_GROUP) == ({6: expiring}, 0, 0)
+
+
 def test_pending_record_from_before_rows_told_of_expiry() -> None:
     assert scan(PENDING).records == {5: UPDATE}
 
@@ -102,3 +110,4 @@ def test_quarantine_record() -> None:
     record = QuarantineRecord("objects/77/x.data", "checksum mismatch in chunk 3", VERSION.name, 1763849577.5)
     assert encode_record(record) == QUARANTINE
     assert decode_record(QUARANTINE) == record
+    assert decode_record(QUARANTINE_FROM_BEFORE_RECORDS_WERE_SUPERSEDED) == record

@@ -91,6 +91,20 @@ CONSISTENCY = (
         "if False:",
         f"{OBJECT}/test_replicator.py -k replaced_at_once",
     ),
+    Mutant(
+        "an object whose every copy is in quarantine is said to be missing",
+        "objstore/proxy/reads.py",
+        "        if search.only_damaged():\n",
+        "        if False:\n",
+        f"{PROXY}/test_damaged.py -k every_copy",
+    ),
+    Mutant(
+        "what was damaged is missed again when its deletion is forgotten",
+        REMOVAL,
+        "                    await device.removing(place, files)\n",
+        "",
+        f"{OBJECT}/test_missed.py -k forgotten",
+    ),
     # --- devices that come and go
     Mutant(
         "a device that was away for too long serves",
@@ -128,6 +142,20 @@ CONSISTENCY = (
         f"{TABLES}/test_unmounted.py",
     ),
     # --- rows
+    Mutant(
+        "a late row revives a container though its object was deleted",
+        "objstore/proxy/cleaning.py",
+        "if await self._lives(ObjectName(account, container, row.name), page.settings.policy):",
+        "if True:",
+        "tests/unit/objstore/container/test_reviver.py -k 'believed or expired'",
+    ),
+    Mutant(
+        "a revived container changes the policy of one made again",
+        "objstore/formats/settings.py",
+        "put_timestamp=settings.delete_timestamp + 1)",
+        "put_timestamp=settings.delete_timestamp + 1, base_timestamp=settings.delete_timestamp)",
+        "tests/unit/objstore/formats/test_settings.py -k revival",
+    ),
     Mutant(
         "changes wait for a container server that failed",
         UPDATES,

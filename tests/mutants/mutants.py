@@ -44,7 +44,7 @@ MUTANTS: tuple[Mutant, ...] = (
         READER,
         "    fs.sync_directory(place.directory)\n",
         "",
-        f"{CASES}test_killed_and_later_cut[overwrite]",
+        f"{PLACES} -k superseded",
     ),
     Mutant(
         "directories that a killed process made are not synced",
@@ -82,6 +82,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "return files.newest >= row.meta_timestamp",
         f"{CASES}test_case[pushed]",
     ),
+    Mutant(
+        "damage to the pending log passes for what a power cut tore",
+        "objstore/formats/pending.py",
+        "            damaged += _bytes(gaps)\n            gaps, grouped = [], True\n",
+        "            grouped = True\n",
+        "tests/unit/objstore/formats/test_pending.py",
+    ),
     # --- failed syncs
     Mutant(
         "a failed sync of a directory is forgotten",
@@ -109,6 +116,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "objstore/tables/device.py",
         "        if is_failed_sync(fault):\n",
         "        if False:\n",
+        "tests/faults/test_row_faults.py::test_every_call_to_the_files_fails[once]",
+    ),
+    Mutant(
+        "a failed sync of a checkpoint goes unseen",
+        "objstore/tables/database.py",
+        "            if is_failed_sync(error):\n                raise\n",
+        "",
         "tests/faults/test_row_faults.py::test_every_call_to_the_files_fails[once]",
     ),
     # --- quorums
@@ -213,6 +227,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "return database if database is not None and database.state.settings.name else None",
         "return database",
         "tests/unit/objstore/container/test_server.py",
+    ),
+    Mutant(
+        "what a killed process named and did not sync is served",
+        "objstore/object/files.py",
+        "if found[0] and self._disk.failed is None:",
+        "if False:",
+        f"{PLACES} -k outlives",
     ),
     # --- replication
     Mutant(

@@ -50,7 +50,7 @@ class CommitPut(Message, frozen=True):
 
 
 class PostObject(Message, frozen=True):
-    """Replace headers and user metadata of an object. Reply: Stored. Refused: not_found, newer_exists."""
+    """Replace headers and user metadata of an object. Reply: Stored. Refused: not_found, corrupt (as GetObject), newer_exists."""
 
     target: Target
     hash: bytes
@@ -66,7 +66,7 @@ class PostObject(Message, frozen=True):
 
 
 class DeleteObject(Message, frozen=True):
-    """Write a tombstone. Reply: Stored with `existed`. A tombstone is written even where nothing was.
+    """Write a tombstone. Reply: Stored with `existed` (in quarantine counts). A tombstone is written even where nothing was.
 
     With `expected_delete_at`, an object that has another x-delete-at is left alone (refused: newer_exists), and so is any by a node
     whose clock does not show that second yet (too_far_ahead).
@@ -90,7 +90,8 @@ class Stored(Message, frozen=True):
 
 
 class GetObject(Message, frozen=True):
-    """Read an object's newest version here. Reply: ObjectReply, or not_found with the tombstone's timestamp.
+    """Read an object's newest version here. Reply: ObjectReply, or not_found with the tombstone's timestamp, or corrupt: with the
+    timestamp of what is in quarantine and missed here since, with 0 when nothing is known of what is here.
 
     `start` < 0 asks for the last `-start` bytes; `length` -1 for all that follows. The body comes inline when what is asked
     for is at most `inline_max` bytes; else `body` is None and the caller reads it by ReadObject. inline_max -1: metadata only.
@@ -130,7 +131,9 @@ class End(Message, frozen=True):
 
 
 class StatObject(Message, frozen=True):
-    """All that a device holds of one object, tombstones included, for `locate` and for completion. Reply: ObjectFiles."""
+    """All that a device holds of one object, tombstones included, for `locate` and for audits. Reply: ObjectFiles. Refused: corrupt
+    (as GetObject).
+    """
 
     target: Target
     hash: bytes

@@ -70,6 +70,26 @@ def test_without_its_nodes_a_container_is_not_made_somewhere_else(probe: Probe) 
     assert probe.listed() == []
 
 
+def test_an_object_whose_container_was_deleted_before_its_row_came_is_not_left_behind(probe: Probe) -> None:
+    """Accepted while no container server was there, then the empty container is deleted, then the row arrives: the acknowledged
+    object must be there for its user, as it is in Swift, where the row revives the container.
+    """
+    probe.swift.put_container(probe.container)
+    name = probe.away_from(probe.homes())
+    probe.swift.head_container(probe.container)
+    with probe.down(*probe.homes()):
+        accepted = refusal(probe.swift.put_object, probe.container, name, b"abc") == 0
+    assert accepted, "within the lease"
+    deleted = refusal(probe.swift.delete_container, probe.container)
+    assert deleted in (0, 409)
+    probe.settle()
+    assert probe.listed() == [name]
+    assert probe.body(name) == b"abc"
+    row = next(row for row in probe.swift.get_account()[1] if row["name"] == probe.container)
+    assert (row["count"], row["bytes"]) == (1, 3)
+    probe.assert_equal_tables()
+
+
 def manifest(probe: Probe, name: str) -> tuple[str, int]:
     """A static large object of two segments; returns etag and size that its listing shows."""
     segments = [f"{name}-1", f"{name}-2"]

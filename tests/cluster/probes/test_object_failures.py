@@ -12,7 +12,7 @@ import pytest
 from objstore.model.errors import Code, NodeError
 from objstore.testing import Replica
 from objstore.testing.holdings import META_ATTRIBUTE
-from tests.cluster.probes.probe import Probe, kinds
+from tests.cluster.probes.probe import Probe, kinds, refusal
 
 BODY = os.urandom(150_000)
 SMALL = b"RANGE"
@@ -172,3 +172,11 @@ def test_an_object_whose_every_replica_is_damaged_is_never_sent_as_if_it_were_wh
     for _ in range(4):
         with pytest.raises(Exception, match=r"IncompleteRead|broken|prematurely|503|404"):
             probe.body("object")
+
+
+def test_an_object_whose_every_replica_is_damaged_is_not_said_to_be_missing(probe: Probe) -> None:
+    """Its user never deleted it, and `objstore quarantine restore` may bring it back: 503 is the honest answer."""
+    for victim in stored(probe, SMALL):
+        flip(victim.path, 1)
+    for _ in range(4):
+        assert refusal(probe.body, "object") == 503

@@ -14,6 +14,7 @@ from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
+from objstore.placement.places import Placement
 from objstore.proxy.operations import NewObject
 from objstore.proxy.reads import Found
 from objstore.proxy.store import ClusterStore
@@ -330,7 +331,7 @@ async def test_a_row_of_an_object_that_never_was_stored_on_a_majority(cluster: C
     (row,) = await cluster.rows(0)
     later = row.timestamp + (1 << 14)
     newer = ObjectRow(row.name, later, False, 1, "e", "t", later, later, row.delete_at)
-    await cluster.nodes[0].cleaner._tell(name, newer)
+    await cluster.nodes[0].cleaner._tell(Placement(cluster.rings).container(ACCOUNT, "c"), None, [newer])
     for _ in range(3):
         await cluster.nodes[0].run(EXPIRER)
     assert await listed(store) == [] and (await cluster.nodes[0].run(EXPIRER))["expired"] == 0

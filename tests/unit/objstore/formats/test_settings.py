@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objstore.formats.messages import Setting, Settings
-from objstore.formats.settings import merge_settings
+from objstore.formats.settings import merge_settings, revived
 
 stamps = st.integers(0, 6)
 values = st.dictionaries(st.sampled_from("kl"), st.builds(Setting, st.sampled_from(["", "v", "w"]), stamps))
@@ -58,6 +58,28 @@ def test_what_is_created_after_a_deletion_has_its_own_policy() -> None:
     again = Settings("/a/c", 9, 5, 1, 9, {}, 5)
     merged = merge_settings(first, again)
     assert (merged.policy, merged.created_timestamp) == (1, 9)
+
+
+@given(some_settings(), some_settings())
+def test_a_revived_one_exists_again_as_it_was(a: Settings, b: Settings) -> None:
+    """Whatever else its replicas know of the time before the deletion."""
+    deleted = merge_settings(a, Settings("/a/c", 0, 7))
+    other = merge_settings(deleted, b)
+    back = revived(deleted)
+    assert back.exists and (back.policy, back.values) == (deleted.policy, {})
+    assert merge_settings(back, deleted) == merge_settings(deleted, back) == back
+    assert merge_settings(back, revived(other)) == merge_settings(back, other) == revived(other)
+
+
+@given(some_settings(), st.integers(8, 20))
+def test_a_creation_after_the_deletion_wins_over_a_revival(a: Settings, timestamp: int) -> None:
+    """Neither changes the other's policy, whichever a replica hears of first; and a later deletion ends both."""
+    deleted = merge_settings(a, Settings("/a/c", 0, 7))
+    again = Settings("/a/c", timestamp, 7, 2, timestamp, {"k": Setting("v", timestamp)}, 7)
+    for merged in (merge_settings(again, revived(deleted)), merge_settings(revived(deleted), again)):
+        assert merged == again
+        assert not merge_settings(merged, Settings("/a/c", 0, timestamp)).exists
+    assert not merge_settings(revived(deleted), Settings("/a/c", 0, 8)).exists
 
 
 def test_two_names_do_not_merge() -> None:

@@ -143,7 +143,7 @@ def test_killed_in_the_middle_of_a_quarantine(tmp_path: Path, point: str) -> Non
         assert node.server.report("d1")[1] == (1 if moved else 0)
         with pytest.raises(NodeError) as caught:
             await node.get()
-        assert caught.value.code is (Code.NOT_FOUND if moved else Code.CORRUPT)
+        assert (caught.value.code, caught.value.timestamp) == (Code.CORRUPT, at(1))
         assert node.server.report("d1")[1] == 1
         assert node.files() == []
         await rig.stop()

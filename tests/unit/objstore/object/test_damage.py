@@ -72,7 +72,7 @@ async def test_a_flipped_bit_in_any_chunk_is_never_served(node: Node, chunk: int
     assert await code_of(node.get(*request, inline_max=1 << 20)) is Code.CORRUPT
     entry = await expect_quarantined(node, path)
     assert f"chunk {chunk}" in entry.reason
-    assert await code_of(node.get()) is Code.NOT_FOUND
+    assert await code_of(node.get()) is Code.CORRUPT
 
 
 async def test_a_range_beside_the_damage_is_still_right(node: Node) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import shutil
 from pathlib import Path
 
@@ -187,26 +188,35 @@ async def test_segments_are_bounded_and_removed_when_cleared(rig: Rig, node: Nod
     assert len(segments(node)) <= 2
 
 
-async def test_a_torn_end_of_the_log_is_no_news(rig: Rig, node: Node) -> None:
+async def test_a_torn_end_of_the_log_is_told_in_plain_words(rig: Rig, node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     await pending_rows(rig, node, 3)
     (path,) = segments(node)
     path.write_bytes(path.read_bytes()[:-5])
     again = await rig.node()
     figures = await updater_pass(again)
     assert (figures["sent"], figures["damaged_bytes"]) == (2, 0)
+    (told,) = [record for record in caplog.records if "pending log" in record.message]
+    assert (told.levelname, told.message) == ("INFO", "pending log ends in records that were being written when the power failed")
 
 
-async def test_damage_in_the_middle_of_the_log_is_reported_and_passed_over(rig: Rig, node: Node) -> None:
+@pytest.mark.parametrize("part", [1 / 2, 5 / 6])
+async def test_damage_to_the_log_is_reported_and_passed_over(
+    rig: Rig, node: Node, caplog: pytest.LogCaptureFixture, part: float
+) -> None:
+    """In the middle, and in the last record, which was acknowledged like the others."""
     await pending_rows(rig, node, 3)
     (path,) = segments(node)
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(len(data) * part)] ^= 1
     path.write_bytes(data)
     again = await rig.node()
     figures = await updater_pass(again)
     assert figures["sent"] == 2
     assert figures["damaged_bytes"] > 0
     assert figures["pending"] == 0
+    (told,) = [record for record in caplog.records if "pending log" in record.message]
+    assert (told.levelname, told.message) == ("ERROR", "pending log damaged")
 
 
 async def pending_rows(rig: Rig, node: Node, count: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from objstore.account.reaper import AccountReaper
 from objstore.container.expirer import ObjectExpirer
+from objstore.container.reviver import ContainerReviver
 from objstore.formats.messages import ListTable, MergeObjectRows, ObjectPage, Query, StatTable, TableInfo
 from objstore.model.errors import Code
 from objstore.model.names import ObjectName
@@ -43,7 +44,7 @@ class SetClock(SystemClock):
 
 
 class CleaningNode(Node):
-    """With an object-expirer and an account-reaper."""
+    """With an object-expirer, a container-reviver and an account-reaper."""
 
     def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         super().__init__(number, root, network, clock, rings)
@@ -56,12 +57,13 @@ class CleaningNode(Node):
         self._jobs = ({"d1": self.tables}, Placement(rings), self.turns, self.cleaner, clock, lambda: self.is_trusted)
         self.expirer = ObjectExpirer(*self._jobs)
         self.reaper = AccountReaper(*self._jobs, 0.0)
+        self.reviver = ContainerReviver({"d1": self.tables}, self.cleaner, clock)
 
     def delay_reaper(self, delay_s: float) -> None:
         self.reaper = AccountReaper(*self._jobs, delay_s)
 
     async def run(self, daemon: str) -> dict[str, int]:
-        own: dict[str, Worker] = {"object-expirer": self.expirer, "account-reaper": self.reaper}
+        own: dict[str, Worker] = {job.name: job for job in (self.expirer, self.reaper, self.reviver)}
         return await (own[daemon].run_once() if daemon in own else super().run(daemon))
 
     async def stop(self) -> None:

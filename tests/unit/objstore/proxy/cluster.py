@@ -10,7 +10,7 @@ from objstore.account.server import AccountServer
 from objstore.container.server import ContainerServer
 from objstore.formats.messages import Address, GetObject, Message, ObjectReply, StatObject
 from objstore.model.conditions import NO_CONDITIONS
-from objstore.model.errors import NodeError
+from objstore.model.errors import Code, NodeError
 from objstore.model.identity import Identity
 from objstore.model.names import ObjectName
 from objstore.model.policy import ONE_POLICY, Policies
@@ -132,11 +132,17 @@ class Cluster:
         return await dispatcher.handlers[type(request)](request, CallContext("", self.clock.monotonic() + 5, peer))
 
     async def held(self, name: ObjectName, nodes: range | None = None) -> list[tuple[Version | None, bytes | None]]:
-        """What each node holds of an object: version (a tombstone too) and bytes, in order."""
+        """What each node holds of an object: version (a tombstone too) and bytes, in order. Of what is in quarantine, nothing."""
         place, found = self.place(name), []
         target = place.replicas[0].target
         for node in nodes or range(len(self.nodes)):
-            files = await self.ask(node, StatObject(target, place.hash, place.name))
+            try:
+                files = await self.ask(node, StatObject(target, place.hash, place.name))
+            except NodeError as error:
+                if error.code is not Code.CORRUPT:
+                    raise
+                found.append((None, None))
+                continue
             try:
                 reply = await self.ask(node, GetObject(target, place.hash, place.name, 1 << 30))
                 assert isinstance(reply, ObjectReply)

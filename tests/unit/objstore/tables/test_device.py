@@ -174,7 +174,9 @@ async def test_corruption_found_by_a_reader_is_set_aside_too(tmp_path: Path) -> 
         database = await device.opened(PLACE, NAME)
         assert database is not None
         errors = await asyncio.gather(*(listed(device) for _ in range(3)), return_exceptions=True)
-        assert [error.code for error in errors if isinstance(error, NodeError)] == [Code.CORRUPT] * 3
+        codes = {error.code for error in errors if isinstance(error, NodeError)}
+        # Who opens its connection when the file is already in quarantine finds none.
+        assert len(errors) == 3 and Code.CORRUPT in codes and codes <= {Code.CORRUPT, Code.DEVICE_FAILED}
         assert len(kept(tmp_path)) == 1
         assert await device.opened(PLACE, NAME) is None
         await device.apply(PLACE, merge(put("new", 2)))

@@ -18,8 +18,9 @@ from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFile, RealFileSystem
 from objstore.runtime.interface import OpenFile
+from objstore.tables import schema
 from objstore.tables.device import TableDevice
-from tests.unit.objstore.tables.rig import KNOBS, PLACE, device_at, merge, put, rows_of
+from tests.unit.objstore.tables.rig import KNOBS, NAME, PLACE, device_at, merge, put, rows_of
 
 WRITER = """
 import asyncio, sys
@@ -88,6 +89,32 @@ async def test_a_name_that_cannot_be_synced_fails_the_device(tmp_path: Path) -> 
     assert disk.failed is not None
     await device.stop()
     await disk.close()
+
+
+async def test_a_log_is_moved_when_it_is_long_and_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a reader it stays as short as is set; with one it grows, as far as that lasts."""
+    limit, log = 64 * schema.PAGE_BYTES, tmp_path / f"{PLACE.path}-wal"
+    monkeypatch.setattr(schema, "WAL_BYTES_MAX", limit)
+    async with device_at(tmp_path) as device:
+
+        async def longest(numbers: range) -> int:
+            sizes = []
+            for number in numbers:
+                await device.apply(PLACE, merge(*(put(f"{number:03d}-{n}" + "x" * 200, 1) for n in range(5))))
+                sizes.append(log.stat().st_size)
+            return max(sizes)
+
+        assert limit < await longest(range(200)) < 2 * limit
+        database = await device.opened(PLACE, NAME)
+        assert database is not None
+        reader = schema.open_reader(database.path)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM row").fetchone()
+        assert await longest(range(200, 400)) > 2 * limit
+        reader.close()
+        await longest(range(400, 420))
+        assert await longest(range(420, 600)) < 2 * limit
+        assert len(rows_of(database)) == 3000
 
 
 def can_trace() -> bool:

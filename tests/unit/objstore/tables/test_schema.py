@@ -30,7 +30,7 @@ def test_each_commit_is_durable(tmp_path: Path) -> None:
     assert value(writer, "page_size") == schema.PAGE_BYTES
     assert value(writer, "recursive_triggers") == 0
     assert value(writer, "trusted_schema") == 0
-    assert value(writer, "wal_autocheckpoint") == schema.CHECKPOINT_PAGES
+    assert value(writer, "wal_autocheckpoint") == 0
     writer.close()
 
 

@@ -212,6 +212,7 @@ def test_each_thing_that_is_not_settled_is_named() -> None:
         "container /a/c: holds (1, 5) objects and bytes, its account was told (0, 0)": lambda s: s.named("account")[
             "/a"
         ].rows.update({"c": ContainerRow("c", 1)}),
+        "container /a/c: was deleted, and holds 1 objects": bury,
         "container /a/c: exists, its account was not told": lambda s: s.named("account")["/a"].rows.clear(),
         "node1/d1 holds the temporary file x": lambda s: s.stray.append("node1/d1 holds the temporary file x"),
     }
@@ -219,6 +220,13 @@ def test_each_thing_that_is_not_settled_is_named() -> None:
         snapshot = settled()
         damage(snapshot)
         assert [line for line in unsettled(snapshot) if line.startswith(words)], words
+
+
+def bury(snapshot: Snapshot) -> None:
+    """The container was deleted, as its account knows."""
+    container = snapshot.named("container")["/a/c"]
+    container.copies = [replace(copy, alive=False) for copy in container.copies]
+    snapshot.named("account")["/a"].rows.clear()
 
 
 def change(snapshot: Snapshot, kind: str, name: str, **fields: object) -> None:

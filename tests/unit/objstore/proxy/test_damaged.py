@@ -1,0 +1,153 @@
+"""What users see of an object whose copies are damaged: a good copy, or that it is unavailable. Never that it is not there."""
+
+import asyncio
+
+import pytest
+
+from objstore.formats.messages import DeleteObject, GetObject, Message, PutObject
+from objstore.model.conditions import NO_CONDITIONS, Conditions
+from objstore.model.errors import Code, InsufficientStorage, NodeError, ObjectNotFound, Unavailable
+from objstore.model.names import ObjectName
+from objstore.proxy.bodies import from_memory
+from objstore.proxy.operations import NewObject, Upload
+from objstore.proxy.store import ClusterStore
+from tests.unit.objstore.proxy.cluster import OWNER, Cluster, get, head, named, put
+
+
+def refuse(cluster: Cluster, kind: type[Message], *nodes: int) -> None:
+    """Until the network heals, `nodes` have no space for such requests."""
+    for node in nodes:
+        cluster.network.fault(cluster.nodes[node].address).refuse[kind] = Code.NO_SPACE
+
+
+async def damage(cluster: Cluster, name: ObjectName, *nodes: int) -> None:
+    """Damage the copies of some nodes, and have them found; they do not ask for good ones by themselves."""
+    place = cluster.place(name)
+    await asyncio.sleep(0.05)  # superseded files are removed behind the answer
+    for node in nodes:
+        (file,) = cluster.nodes[node].data_files()
+        file.write_bytes(b"")
+        cluster.nodes[node].object._devices["d1"].set_aside_listeners.clear()
+        with pytest.raises(NodeError) as caught:
+            await cluster.ask(node, GetObject(place.replicas[0].target, place.hash, place.name))
+        assert caught.value.code is Code.CORRUPT and cluster.nodes[node].data_files() == []
+
+
+async def test_an_object_whose_every_copy_is_in_quarantine_is_unavailable(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, 0, 1, 2)
+    conditions = Conditions(if_none_match=frozenset({"*"}))
+    for one in (store, cluster.store()):
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await get(one, name)
+            with pytest.raises(Unavailable):
+                await head(one, name)
+            with pytest.raises(Unavailable):
+                await get(one, name, newest=True)
+        with pytest.raises(Unavailable):
+            await one.post_object(OWNER, name, NewObject("", user={"a": "b"}), None)
+        with pytest.raises(Unavailable):
+            await one.put_object(OWNER, name, NewObject(""), Upload(from_memory(b"y"), 1), conditions)
+
+
+@pytest.mark.parametrize("size", [1, 300_000])
+async def test_it_can_be_written_anew(cluster: Cluster, store: ClusterStore, size: int) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x" * size)
+    await damage(cluster, name, 0, 1, 2)
+    await put(store, name, b"y" * size)
+    for _ in range(3):
+        assert await get(store, name) == b"y" * size
+
+
+async def test_it_can_be_deleted(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, 0, 1, 2)
+    await store.delete_object(OWNER, name, NO_CONDITIONS)  # it was there
+    for _ in range(3):
+        with pytest.raises(ObjectNotFound):
+            await get(store, name)
+    with pytest.raises(ObjectNotFound):
+        await store.delete_object(OWNER, name, NO_CONDITIONS)
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+async def test_one_good_copy_of_three_is_served_and_completed(cluster: Cluster, store: ClusterStore, good: int) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, *({0, 1, 2} - {good}))
+    assert await get(store, name) == b"x"
+    assert sum(body == b"x" for _, body in await cluster.held(name, range(3))) >= 2
+
+
+async def test_a_replica_fetches_what_it_lost(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, 0, 1)
+    await cluster.nodes[2].run("object-replicator")
+    assert [body for _, body in await cluster.held(name, range(3))] == [b"x"] * 3
+
+
+async def test_a_post_reaches_a_replica_that_lost_the_object(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, 2)
+    await store.post_object(OWNER, name, NewObject("", user={"a": "b"}), None)
+    await store.nodes.stop()
+    version, body = (await cluster.held(name, range(3)))[2]
+    assert version is not None and (body, version.user) == (b"x", {"a": "b"})
+
+
+async def test_a_deletion_that_one_replica_has_is_believed(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    refuse(cluster, DeleteObject, 1, 2)
+    with pytest.raises(InsufficientStorage):
+        await store.delete_object(OWNER, name, NO_CONDITIONS)
+    await store.nodes.stop()
+    cluster.network.heal()
+    await damage(cluster, name, 1, 2)
+    for _ in range(3):
+        with pytest.raises(ObjectNotFound):
+            await get(store, name)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_is_older_than_a_damaged_version_is_not_served(cluster: Cluster, store: ClusterStore, deleted: bool) -> None:
+    """One replica missed the newest version; both that have it lost it."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    if deleted:
+        await store.delete_object(OWNER, name, NO_CONDITIONS)
+    refuse(cluster, PutObject, 0)
+    await put(store, name, b"new")
+    await store.nodes.stop()
+    cluster.network.heal()
+    await damage(cluster, name, 1, 2)
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            await get(store, name)
+
+
+async def test_a_damaged_version_that_was_never_acknowledged_hides_nothing(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    refuse(cluster, PutObject, 1, 2)
+    with pytest.raises(InsufficientStorage):
+        await put(store, name, b"new")
+    await store.nodes.stop()
+    cluster.network.heal()
+    await damage(cluster, name, 0)
+    for _ in range(4):
+        assert await get(store, name) == b"old"
+
+
+async def test_another_object_is_still_not_found(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await damage(cluster, name, 0, 1, 2)
+    with pytest.raises(ObjectNotFound):
+        await get(store, named(cluster, "other"))
