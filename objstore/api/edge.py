@@ -1,7 +1,7 @@
 """The public edge: which API answers a request, transaction ids, the access log, and the last line of defence.
 
 Requests are routed by the bytes of their target: `/v1/` is Swift, `/auth`, `/info`, `/healthcheck` and `/metrics` are pages, all
-else belongs to the API that is given for it.
+else belongs to the API that is given for it, and so does what that one claims by a signature of its own.
 """
 
 import logging
@@ -50,10 +50,20 @@ class EdgeMetrics(Protocol):
         """One request is over; status 499 when the client left before its answer was sent."""
 
 
+class OtherApi(Api, Protocol):
+    """The API of all other paths."""
+
+    def claims(self, request: Request) -> bool:
+        """Whether a request is its own whatever its path."""
+
+
 class NothingElse:
     """The API of every path that no other one claims: there is nothing there."""
 
-    async def handle(self, request: Request) -> Reply:  # noqa: ARG002 - every API has it
+    def claims(self, request: Request) -> bool:  # noqa: ARG002 - every API has it
+        return False
+
+    async def handle(self, request: Request) -> Reply:  # noqa: ARG002
         return error_page(404)
 
     def error_reply(self, request: Request, error: StoreError) -> Reply:  # noqa: ARG002
@@ -71,12 +81,12 @@ class Edge:
         rng: Rng,
         metrics: EdgeMetrics,
         limits: EdgeLimits | None = None,
-        other: Api | None = None,
+        other: OtherApi | None = None,
     ) -> None:
         """`other` answers paths that are neither Swift's nor pages."""
         self._swift = swift
         self._pages = pages
-        self._other = other or NothingElse()
+        self._other: OtherApi = other or NothingElse()
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -169,6 +179,8 @@ class Edge:
 
     def _api_of(self, request: Request) -> Api:
         path = request.path
+        if self._other.claims(request):
+            return self._other
         if path.startswith("/v1/") or path == "/v1":
             return self._swift
         if path in _PAGES or path.startswith("/auth/"):

@@ -19,15 +19,15 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS"))
 
 
-def login_of(config: Config, secret: bytes, clock: Clock, rng: Rng) -> TempAuth:
+def users_of(config: Config) -> list[User]:
     """The configured users, and the development users where these are allowed."""
     users = [*config.auth.users, *(DEVELOPMENT_USERS if config.auth.development else ())]
-    signer = TokenSigner(secret, clock, rng, config.auth.token_life_s)
-    return TempAuth(
-        [User(one.account, one.name, one.key, admin=one.admin, reseller=one.reseller, service=one.service) for one in users],
-        signer,
-        rng,
-    )
+    return [User(one.account, one.name, one.key, admin=one.admin, reseller=one.reseller, service=one.service) for one in users]
+
+
+def login_of(config: Config, secret: bytes, clock: Clock, rng: Rng) -> TempAuth:
+    """Their logins."""
+    return TempAuth(users_of(config), TokenSigner(secret, clock, rng, config.auth.token_life_s), rng)
 
 
 def floor_of(config: Config, slot: int) -> DeviceFloor:

@@ -8,14 +8,15 @@ import socket
 
 import msgspec
 
-from objstore.api.edge import Api, Edge, NothingElse
+from objstore.api.edge import Api, Edge, NothingElse, OtherApi
 from objstore.api.limits import EdgeLimits
+from objstore.api.s3.api import S3Api
 from objstore.api.swift.api import SwiftApi
 from objstore.api.swift.call import SwiftLimits
 from objstore.api.swift.info import swift_info
 from objstore.app.config import Config
 from objstore.app.configfile import policies_of, read_secret
-from objstore.app.front import EdgeFigures, NodePages, floor_of, login_of
+from objstore.app.front import EdgeFigures, NodePages, floor_of, login_of, users_of
 from objstore.app.graph import Graph, connect, serve_metrics
 from objstore.app.identity import clock_identity
 from objstore.app.metrics import Collector, RequestFigures, rpc_families
@@ -23,6 +24,7 @@ from objstore.app.rings import load_rings
 from objstore.app.ringwatch import RingWatch, placement_rings
 from objstore.app.tls import keep_fresh, tls_context
 from objstore.app.version import VERSION
+from objstore.auth.accesskeys import AccessKeys
 from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.store import ClusterStore
 from objstore.rpc.client import RpcClient
@@ -52,15 +54,17 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
     auth = login_of(config, read_secret(config), clock, rng)
     requests = RequestFigures()
     swift: Api = NothingElse()
+    s3: OtherApi | None = None
     collectors: list[Collector] = [requests.families]
     if "proxy" in config.node.roles:
         store, client = _store(graph, config, name, slot)
         await store.start()
         swift = SwiftApi(store, auth, policies, clock, rng, limits, edge_limits)
+        s3 = S3Api(store, AccessKeys(users_of(config), rng), clock, rng, edge_limits)
         collectors.append(lambda: rpc_families(client.counters, "client"))
     metrics = await serve_metrics(graph, config, name, collectors)
     pages = NodePages(auth, swift_info(VERSION, policies, limits, edge_limits), metrics, config)
-    edge = Edge(swift, pages, clock, rng, EdgeFigures(requests), edge_limits)
+    edge = Edge(swift, pages, clock, rng, EdgeFigures(requests), edge_limits, s3)
     tls = tls_context(config.proxy)
     if tls is not None:
         graph.run("certificate watch", keep_fresh(tls, config.proxy))

@@ -9,7 +9,7 @@ Keys of a container's `values`: `user:<name>`, `acl:read`, `acl:write`, `sys:syn
 silently what only an owner may set, and hides from others what only an owner may see.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -61,6 +61,8 @@ class Upload:
 
     chunks: AsyncIterator[bytes]
     size: int | None
+    facts: Callable[[], Mapping[str, str]] = dict
+    """What is known of the body once all of it was read (checksums that a client announced), to be kept with it as system facts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ class Storer:
             if ended:
                 etag = md5(body, usedforsecurity=False).hexdigest()
                 self._check_body(slot, new, upload, len(body), etag)
-                return await self._put_small(ctx, slot, partial(_version, name, new, len(body), etag, system or {}), body)
+                version_at = partial(_version, name, new, len(body), etag, {**(system or {}), **upload.facts()})
+                return await self._put_small(ctx, slot, version_at, body)
         return await self._put_large(ctx, slot, new, upload, body, chunks, system or {})
 
     def _check_body(self, slot: Slot, new: NewObject, upload: Upload, size: int, etag: str) -> None:
@@ -173,7 +174,7 @@ class Storer:
             self._check_body(slot, new, upload, size, etag)
             if streams is None:
                 raise BodyIncomplete("no bytes came")
-            version_at = partial(_version, slot.place.name, new, size, etag, system)
+            version_at = partial(_version, slot.place.name, new, size, etag, {**system, **upload.facts()})
             written = await streams.commit(version_at, slot.after)
         finally:
             if streams is not None:

@@ -1,0 +1,89 @@
+"""Which bucket and key a request is about: path style, and virtual-host style below the configured domains."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote_to_bytes
+
+from objstore.api.request import Request
+from objstore.api.s3.errors import S3Error
+
+KEY_BYTES_MAX = 1024
+BUCKET_BYTES_MAX = 256
+RESERVED = frozenset({"v1", "auth", "v3", "info", "healthcheck", "metrics", "console"})
+"""First segments of paths that belong to others."""
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`bucket` "" is the service itself, `key` "" the bucket. `in_host`: the bucket was named by the host."""
+
+    bucket: str
+    key: str
+    in_host: bool = False
+
+
+def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
+    """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot).
+
+    Raises S3Error InvalidBucketName for a name below a domain that no bucket can have.
+    """
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.lower()
+    for domain in domains:
+        if name.endswith("." + domain):
+            bucket = name[: -len(domain) - 1]
+            check_bucket_name(bucket)
+            return bucket
+    return ""
+
+
+def address_of(request: Request, domains: tuple[str, ...]) -> Address:
+    """Raises S3Error InvalidURI for a path that is no UTF-8, KeyTooLongError."""
+    bucket = bucket_of_host(request.headers.get("host", ""), domains) if domains else ""
+    path = request.path[1:]
+    if bucket:
+        return Address(bucket, _key(path), True)
+    first, _, rest = path.partition("/")
+    return Address(_decoded(first), _key(rest))
+
+
+def check_bucket_name(name: str) -> None:
+    """The rules for new buckets (user guide, "General purpose bucket naming rules"). Raises S3Error InvalidBucketName."""
+    good = (
+        3 <= len(name) <= 63
+        and _LETTERS.issuperset(name.replace("-", "").replace(".", ""))
+        and name[0] in _LETTERS
+        and name[-1] in _LETTERS
+        and ".." not in name
+        and name not in RESERVED
+        and not _is_address(name)
+    )
+    if not good:
+        raise S3Error("InvalidBucketName", details={"BucketName": name})
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _key(raw: str) -> str:
+    key = _decoded(raw)
+    if len(key) > KEY_BYTES_MAX // 4 and len(key.encode()) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError", details={"Size": str(len(key.encode())), "MaxSizeAllowed": str(KEY_BYTES_MAX)})
+    return key
+
+
+def _decoded(raw: str) -> str:
+    if "%" in raw:
+        try:
+            raw = unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise S3Error("InvalidURI") from None
+    if "\0" in raw:
+        raise S3Error("InvalidURI")
+    return raw

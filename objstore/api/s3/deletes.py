@@ -1,0 +1,76 @@
+"""DeleteObjects: up to a thousand keys in one request, each with an outcome of its own."""
+
+import asyncio
+import base64
+from hashlib import md5
+from xml.etree.ElementTree import Element
+
+from objstore.api.reply import Reply
+from objstore.api.s3.address import KEY_BYTES_MAX
+from objstore.api.s3.call import Call, Site
+from objstore.api.s3.errors import S3Error, s3_error
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, parse
+from objstore.model.conditions import NO_CONDITIONS, Conditions
+from objstore.model.errors import ObjectNotFound, StoreError
+from objstore.model.names import ObjectName
+
+KEYS_MAX = 1000
+BODY_BYTES_MAX = 2 * 2**20
+AT_ONCE_MAX = 8
+
+
+class DeleteHandlers:
+    """Deletes many objects of one bucket."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def delete(self, call: Call) -> Reply:
+        """The document may be covered by Content-MD5, by a checksum, or by the signature alone."""
+        body = await call.payload.read(BODY_BYTES_MAX)
+        digest = call.headers.get("content-md5")
+        if digest is not None and digest != base64.b64encode(md5(body, usedforsecurity=False).digest()).decode("ascii"):
+            raise S3Error("BadDigest" if len(digest) == 24 else "InvalidDigest")
+        if not body:
+            raise S3Error("MissingRequestBodyError")
+        wanted, quiet = _read(body)
+        await self._site.store.head_container(call.ctx, call.owner, call.bucket)
+        slots = asyncio.Semaphore(AT_ONCE_MAX)
+
+        async def one(key: str, conditions: Conditions) -> str:
+            async with slots:
+                return await self._delete_one(call, key, conditions, quiet)
+
+        outcomes = await asyncio.gather(*(one(key, conditions) for key, conditions in wanted))
+        return Reply(200, [TYPE_FIELD], document("DeleteResult", outcomes))
+
+    async def _delete_one(self, call: Call, key: str, conditions: Conditions, quiet: bool) -> str:
+        try:
+            if not key or "\0" in key or len(key.encode()) > KEY_BYTES_MAX:
+                raise S3Error("KeyTooLongError" if key and "\0" not in key else "InvalidArgument")
+            await self._site.store.delete_object(call.ctx, ObjectName(call.owner, call.bucket, key), conditions)
+        except ObjectNotFound:
+            pass
+        except StoreError as failure:
+            error = s3_error(failure)
+            return group("Error", (leaf("Key", key), leaf("Code", error.code), leaf("Message", error.text)))
+        return "" if quiet else group("Deleted", (leaf("Key", key),))
+
+
+def _read(body: bytes) -> tuple[list[tuple[str, Conditions]], bool]:
+    """The keys with their conditions, and whether only failures are to be told. Raises S3Error."""
+    root = parse(body, "Delete")
+    objects = root.findall("Object")
+    if not 1 <= len(objects) <= KEYS_MAX:
+        raise S3Error("MalformedXML")
+    return [_one(element) for element in objects], root.findtext("Quiet", "").strip().lower() == "true"
+
+
+def _one(element: Element) -> tuple[str, Conditions]:
+    key = element.findtext("Key")
+    if key is None:
+        raise S3Error("MalformedXML")
+    if element.findtext("VersionId", "null") not in ("", "null"):
+        raise S3Error("NotImplemented", "Versions are not implemented.")
+    etag = element.findtext("ETag")
+    return key, NO_CONDITIONS if etag is None else Conditions(if_match=frozenset((etag.strip('"'),)))

@@ -1,0 +1,120 @@
+"""ListObjects, versions 1 and 2."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from urllib.parse import quote
+
+from objstore.api.reply import Reply
+from objstore.api.s3.call import Call, Site
+from objstore.api.s3.dates import iso_date
+from objstore.api.s3.errors import invalid_argument
+from objstore.api.s3.service import owner_of
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
+from objstore.formats.messages import Query
+from objstore.model.rows import ObjectRow, Subdir
+
+KEYS_MAX = 1000
+_SLO_ETAG = "; slo_etag="
+
+
+class ListingHandlers:
+    """The two forms differ in how a page names where the next one begins."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def list_v1(self, call: Call) -> Reply:
+        """ListObjects. NextMarker is given with a delimiter only, as S3 does: else it is the last key."""
+        fields = call.query
+        limit, show = _limit(fields), _shown(fields)
+        marker, delimiter = fields.get("marker", ""), fields.get("delimiter", "")
+        rows, more = await self._page(call, limit, marker)
+        parts = [leaf("Marker", show(marker))]
+        if more and delimiter and rows:
+            parts.append(leaf("NextMarker", show(rows[-1].name)))
+        return self._reply(call, limit, more, [*parts, *_contents(call, rows, show, owners=True)])
+
+    async def list_v2(self, call: Call) -> Reply:
+        """ListObjectsV2. A continuation token is the last name of the page before, encoded."""
+        fields = call.query
+        limit, show = _limit(fields), _shown(fields)
+        token, start = fields.get("continuation-token"), fields.get("start-after", "")
+        rows, more = await self._page(call, limit, start if token is None else _name_of(token))
+        parts = [leaf("KeyCount", len(rows))]
+        if token is not None:
+            parts.append(leaf("ContinuationToken", token))
+        if start:
+            parts.append(leaf("StartAfter", show(start)))
+        if more and rows:
+            parts.append(leaf("NextContinuationToken", _token_of(rows[-1].name)))
+        owners = fields.get("fetch-owner") == "true"
+        return self._reply(call, limit, more, [*parts, *_contents(call, rows, show, owners=owners)])
+
+    async def _page(self, call: Call, limit: int, marker: str) -> tuple[list[ObjectRow | Subdir], bool]:
+        """At most `limit` entries behind `marker`, and whether there are more."""
+        query = Query(limit + 1, marker, "", call.query.get("prefix", ""), call.query.get("delimiter", ""))
+        if limit == 0:
+            await self._site.store.list_container(call.ctx, call.owner, call.bucket, query)
+            return [], False
+        listing = await self._site.store.list_container(call.ctx, call.owner, call.bucket, query)
+        return listing.rows[:limit], len(listing.rows) > limit
+
+    @staticmethod
+    def _reply(call: Call, limit: int, more: bool, parts: list[str]) -> Reply:
+        fields, show = call.query, _shown(call.query)
+        head = [leaf("Name", call.bucket), leaf("Prefix", show(fields.get("prefix", ""))), leaf("MaxKeys", limit)]
+        if "delimiter" in fields:
+            head.append(leaf("Delimiter", show(fields["delimiter"])))
+        if "encoding-type" in fields:
+            head.append(leaf("EncodingType", "url"))
+        head.append(leaf("IsTruncated", more))
+        return Reply(200, [TYPE_FIELD], document("ListBucketResult", [*head, *parts]))
+
+
+def shown_row_etag(row: ObjectRow) -> str:
+    """A row's etag with quotes; a large object's is kept beside that of its manifest."""
+    return f'"{row.etag.partition(_SLO_ETAG)[2] or row.etag}"'
+
+
+def _contents(call: Call, rows: list[ObjectRow | Subdir], show: Callable[[str], str], *, owners: bool) -> list[str]:
+    owner = (owner_of(call.owner),) if owners else ()
+    contents, prefixes = [], []
+    for row in rows:
+        if isinstance(row, Subdir):
+            prefixes.append(group("CommonPrefixes", (leaf("Prefix", show(row.name)),)))
+            continue
+        changed = max(row.meta_timestamp, row.timestamp)
+        fields = (leaf("Key", show(row.name)), leaf("LastModified", iso_date(changed)), leaf("ETag", shown_row_etag(row)))
+        contents.append(group("Contents", (*fields, leaf("Size", row.size), *owner, leaf("StorageClass", "STANDARD"))))
+    return contents + prefixes
+
+
+def _limit(fields: dict[str, str]) -> int:
+    text = fields.get("max-keys")
+    if text is None or text == "":
+        return KEYS_MAX
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31):
+        raise invalid_argument("Provided max-keys not an integer or within integer range", "max-keys", text)
+    return min(int(text), KEYS_MAX)
+
+
+def _shown(fields: dict[str, str]) -> Callable[[str], str]:
+    """How names are written. Raises S3Error InvalidArgument for another encoding than `url`."""
+    encoding = fields.get("encoding-type")
+    if encoding is None:
+        return str
+    if encoding.lower() != "url":
+        raise invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", encoding)
+    return lambda text: quote(text, safe="/~-._*", errors="replace")
+
+
+def _token_of(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode("ascii")
+
+
+def _name_of(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+    except (ValueError, binascii.Error):
+        raise invalid_argument("The continuation token provided is incorrect", "continuation-token", token) from None

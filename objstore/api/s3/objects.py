@@ -1,0 +1,177 @@
+"""Objects: GetObject, HeadObject, PutObject, CopyObject, DeleteObject."""
+
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import unquote_to_bytes
+
+from objstore.api.conditional import parse_conditions
+from objstore.api.reply import JOIN_BYTES_MAX, Fields, Reply
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of
+from objstore.api.s3.dates import iso_date
+from objstore.api.s3.errors import S3Error, invalid_argument
+from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
+from objstore.api.s3.xml import TYPE_FIELD, document, leaf
+from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
+from objstore.model.errors import ObjectNotFound
+from objstore.model.names import ObjectName
+from objstore.model.ranges import ByteRange, parse_ranges
+from objstore.proxy.operations import CopyRequest, NewObject, ObjectRead, ReadRequest
+
+DEFAULT_TYPE = "binary/octet-stream"
+
+
+class ObjectHandlers:
+    """What is done to one object."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def get(self, call: Call) -> Reply:
+        """GetObject and HeadObject."""
+        head = call.request.method == "HEAD"
+        overrides = override_fields(call.query)
+        if overrides and call.ctx.identity.anonymous:
+            raise S3Error("InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+        part, ranges = _part_number(call.query), _ranges(call.headers)
+        if part is not None and ranges is not None:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        request = ReadRequest(call.name, read_conditions(call.headers), ranges, head=head and ranges is None, part_number=part)
+        read = await self._site.store.open_object(call.ctx, request)
+        return await _read_reply(call, read, overrides, head)
+
+    async def put(self, call: Call) -> Reply:
+        """PutObject."""
+        if call.payload.size is None:
+            raise S3Error("MissingContentLength")
+        if call.payload.size > OBJECT_BYTES_MAX:
+            details = {"ProposedSize": str(call.payload.size), "MaxSizeAllowed": str(OBJECT_BYTES_MAX)}
+            raise S3Error("EntityTooLarge", details=details)
+        headers = call.headers
+        new = NewObject(headers.get("content-type") or DEFAULT_TYPE, kept_headers(headers), user_metadata(headers), md5_of(headers))
+        result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), write_conditions(headers))
+        fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
+        return Reply(200, fields)
+
+    async def delete(self, call: Call) -> Reply:
+        """DeleteObject: to delete what is not there is no failure."""
+        try:
+            await self._site.store.delete_object(call.ctx, call.name, write_conditions(call.headers))
+        except ObjectNotFound:
+            pass
+        return Reply(204)
+
+    async def copy(self, call: Call) -> Reply:
+        """CopyObject. An object copied onto itself must change something."""
+        headers = call.headers
+        source = copy_source(headers["x-amz-copy-source"], call.owner)
+        directive = headers.get("x-amz-metadata-directive", "COPY")
+        if directive not in ("COPY", "REPLACE"):
+            raise invalid_argument("Unknown metadata directive.", "x-amz-metadata-directive", directive)
+        if source == call.name and directive == "COPY":
+            raise S3Error(
+                "InvalidRequest",
+                "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
+                "metadata, storage class, website redirect location or encryption attributes.",
+            )
+        fresh = directive == "REPLACE"
+        new = NewObject("", kept_headers(headers), user_metadata(headers)) if fresh else NewObject("")
+        content_type = (headers.get("content-type") or DEFAULT_TYPE) if fresh else None
+        request = CopyRequest(
+            source,
+            call.name,
+            new,
+            content_type,
+            source_conditions(headers),
+            fresh_metadata=fresh,
+            target_conditions=write_conditions(headers),
+        )
+        result = await self._site.store.copy_object(call.ctx, request)
+        parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
+        return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
+
+
+async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: bool) -> Reply:
+    """The response for an open object; closes it, now or when the response is sent."""
+    fields = object_fields(read.version, read.etag, overrides)
+    span = read.spans[0] if read.spans and len(read.spans) == 1 else None
+    status, length = 200, read.size
+    if span is not None:
+        status, length = 206, span.length
+        fields.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{read.size}"))
+    elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        fields += checksum_fields(read.version.system)
+    if read.parts is not None:
+        fields.append(("x-amz-mp-parts-count", str(read.parts)))
+    if head:
+        await read.close()
+        return Reply(status, fields, length=length)
+    if length <= JOIN_BYTES_MAX:
+        try:
+            body = b"".join([piece async for piece in read.body(span)])
+        finally:
+            await read.close()
+        return Reply(status, fields, body, length=length)
+    body_stream: AsyncIterator[bytes] = read.body(span)
+    return Reply(status, fields, stream=body_stream, length=length, done=read.close)
+
+
+def checksum_fields(system: Mapping[str, str]) -> Fields:
+    """The checksum that was kept with the data, if any."""
+    fields = [(f"x-amz-{name}", value) for name, value in system.items() if name.startswith("checksum-")]
+    if fields and "checksum-type" not in system:
+        fields.append(("x-amz-checksum-type", "FULL_OBJECT"))
+    return fields
+
+
+def read_conditions(headers: Mapping[str, str]) -> Conditions:
+    """The conditions of a read: If-Unmodified-Since does not count beside If-Match (RFC 9110 section 13.2.2, and S3)."""
+    conditions = parse_conditions(headers)
+    if conditions.if_match is not None and conditions.unmodified_since_s is not None:
+        return Conditions(conditions.if_match, conditions.if_none_match, conditions.modified_since_s)
+    return conditions
+
+
+def source_conditions(headers: Mapping[str, str]) -> Conditions:
+    """The conditions that a copy puts on its source."""
+    start = "x-amz-copy-source-"
+    return read_conditions({name[len(start) :]: value for name, value in headers.items() if name.startswith(start)})
+
+
+def write_conditions(headers: Mapping[str, str]) -> Conditions:
+    """If-Match, and `If-None-Match: *`. Raises S3Error NotImplemented for other tags of the latter, as S3 does."""
+    conditions = parse_conditions({name: headers[name] for name in ("if-match", "if-none-match") if name in headers})
+    if conditions.if_none_match is not None and conditions.if_none_match != {ANY}:
+        raise S3Error("NotImplemented", details={"Header": "If-None-Match"})
+    return conditions if not conditions.empty else NO_CONDITIONS
+
+
+def copy_source(text: str, account: str) -> ObjectName:
+    """The bucket and key in `x-amz-copy-source`, percent-decoded once. Raises S3Error InvalidArgument, NotImplemented."""
+    path, _, query = text.partition("?")
+    if query.removeprefix("versionId=") not in ("", "null"):
+        raise S3Error("NotImplemented", details={"Header": "x-amz-copy-source"})
+    try:
+        name = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        name = ""
+    bucket, _, key = name.removeprefix("/").partition("/")
+    if not bucket or not key or "\0" in name:
+        raise invalid_argument(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", "x-amz-copy-source", text
+        )
+    return ObjectName(account, bucket, key)
+
+
+def _ranges(headers: Mapping[str, str]) -> list[ByteRange] | None:
+    """The one range asked for; S3 sends the whole for several, as for anything malformed."""
+    text = headers.get("range")
+    ranges = parse_ranges(text) if text else None
+    return ranges if ranges is not None and len(ranges) == 1 else None
+
+
+def _part_number(query: dict[str, str]) -> int | None:
+    text = query.get("partNumber")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 10_000):
+        raise invalid_argument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", text)
+    return int(text)

@@ -1,0 +1,86 @@
+"""The sub-resources that clients ask for before they do anything: each answers as S3 does where nothing was ever configured. To set
+one says NotImplemented.
+"""
+
+from collections.abc import Mapping
+
+from objstore.api.reply import Reply
+from objstore.api.s3.call import Call, Site
+from objstore.api.s3.errors import S3Error
+from objstore.api.s3.service import owner_of
+from objstore.api.s3.xml import TYPE_FIELD, XSI, document, escape, group, leaf
+from objstore.model.conditions import NO_CONDITIONS
+from objstore.proxy.operations import ReadRequest
+
+BUCKET_ERRORS: Mapping[str, str] = {
+    "cors": "NoSuchCORSConfiguration",
+    "encryption": "ServerSideEncryptionConfigurationNotFoundError",
+    "lifecycle": "NoSuchLifecycleConfiguration",
+    "object-lock": "ObjectLockConfigurationNotFoundError",
+    "ownershipControls": "OwnershipControlsNotFoundError",
+    "policy": "NoSuchBucketPolicy",
+    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+    "replication": "ReplicationConfigurationNotFoundError",
+    "tagging": "NoSuchTagSet",
+    "website": "NoSuchWebsiteConfiguration",
+}
+BUCKET_EMPTY: Mapping[str, str] = {
+    "accelerate": "AccelerateConfiguration",
+    "logging": "BucketLoggingStatus",
+    "notification": "NotificationConfiguration",
+    "versioning": "VersioningConfiguration",
+}
+OBJECT_ERRORS: Mapping[str, str] = {"legal-hold": "NoSuchObjectLockConfiguration", "retention": "NoSuchObjectLockConfiguration"}
+LISTS: Mapping[str, str] = {
+    "analytics": "ListBucketAnalyticsConfigurationResult",
+    "intelligent-tiering": "ListBucketIntelligentTieringConfigurationsOutput",
+    "inventory": "ListInventoryConfigurationsResult",
+    "metrics": "ListMetricsConfigurationsResult",
+}
+OTHERS = frozenset(
+    {"acl", "attributes", "policyStatus", "requestPayment", "restore", "select", "torrent", "uploads", "uploadId", "versions"}
+)
+SUB_RESOURCES = frozenset({*BUCKET_ERRORS, *BUCKET_EMPTY, *OBJECT_ERRORS, *LISTS, *OTHERS})
+
+
+class ProbeHandlers:
+    """GETs of sub-resources."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def of_bucket(self, call: Call, name: str) -> Reply:
+        """Raises S3Error with the code for what is not configured."""
+        await self._site.store.head_container(call.ctx, call.owner, call.bucket)
+        if name in BUCKET_ERRORS:
+            raise S3Error(BUCKET_ERRORS[name], details={"BucketName": call.bucket})
+        if name in BUCKET_EMPTY:
+            return Reply(200, [TYPE_FIELD], document(BUCKET_EMPTY[name], ()))
+        if name in LISTS:
+            return Reply(200, [TYPE_FIELD], document(LISTS[name], (leaf("IsTruncated", False),)))
+        if name == "requestPayment":
+            return Reply(200, [TYPE_FIELD], document("RequestPaymentConfiguration", (leaf("Payer", "BucketOwner"),)))
+        if name == "acl":
+            return _owners_acl(call.owner)
+        raise S3Error("NotImplemented", f"?{name} is not implemented.")
+
+    async def of_object(self, call: Call, name: str) -> Reply:
+        """The same of an object, which must be there."""
+        read = await self._site.store.open_object(call.ctx, ReadRequest(call.name, NO_CONDITIONS, head=True))
+        await read.close()
+        if name in OBJECT_ERRORS:
+            raise S3Error(OBJECT_ERRORS[name])
+        if name == "tagging":
+            return Reply(200, [TYPE_FIELD], document("Tagging", (group("TagSet", ()),)))
+        if name == "acl":
+            return _owners_acl(call.owner)
+        raise S3Error("NotImplemented", f"?{name} is not implemented.")
+
+
+def _owners_acl(account: str) -> Reply:
+    """The owner alone may do everything."""
+    grantee = (
+        f'<Grantee xmlns:xsi="{escape(XSI)}" xsi:type="CanonicalUser">{leaf("ID", account)}{leaf("DisplayName", account)}</Grantee>'
+    )
+    grants = group("AccessControlList", (group("Grant", (grantee, leaf("Permission", "FULL_CONTROL"))),))
+    return Reply(200, [TYPE_FIELD], document("AccessControlPolicy", (owner_of(account), grants)))

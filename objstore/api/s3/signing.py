@@ -1,0 +1,59 @@
+"""Who asks, and what the body must be: from the signature of a request."""
+
+from objstore.api.request import Request
+from objstore.api.s3.call import Payload
+from objstore.api.s3.errors import refused
+from objstore.auth.accesskeys import AccessKey, AccessKeys
+from objstore.auth.s3auth import S3Authenticator
+from objstore.auth.s3body import body_of
+from objstore.auth.s3checks import decoded_size
+from objstore.auth.s3facts import S3Facts
+from objstore.auth.s3payload import Payload as PayloadKind
+from objstore.auth.s3payload import PayloadMode
+from objstore.auth.s3refusal import S3Refused
+from objstore.auth.sigv4 import SigV4Claim
+from objstore.auth.sigv4keys import ChunkSigner
+from objstore.model.identity import ANONYMOUS
+from objstore.runtime.interface import Clock
+
+NOBODY = AccessKey("", ANONYMOUS, "")
+UNSIGNED = PayloadKind(PayloadMode.UNSIGNED, "")
+
+
+def carries_signature(request: Request) -> bool:
+    """Whether a request claims to be signed in one of S3's ways."""
+    header = request.headers.get("authorization")
+    if header is not None and header.startswith("AWS"):
+        return True
+    query = request.query_text
+    return bool(query) and ("X-Amz-" in query or "AWSAccessKeyId=" in query)
+
+
+class Signing:
+    """Proves signatures with the configured users' keys."""
+
+    def __init__(self, keys: AccessKeys, clock: Clock, region: str, piece_bytes: int) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._authenticator = S3Authenticator(region)
+        self._piece_bytes = piece_bytes
+
+    def identify(self, request: Request, bucket_in_host: str) -> tuple[AccessKey, Payload]:
+        """Who signed, and the body as it will be verified. Raises S3Error."""
+        facts = S3Facts(request.method, request.path, request.query_text, request.headers, bucket_in_host)
+        try:
+            claim = self._authenticator.claim_of(facts)
+            if claim is None:
+                return NOBODY, self._payload(request, UNSIGNED, None)
+            key = self._keys.find(claim.access_key)
+            signer = self._authenticator.verify(claim, key, facts, self._clock.now())
+            kind = claim.payload if isinstance(claim, SigV4Claim) else UNSIGNED
+            return key, self._payload(request, kind, signer)
+        except S3Refused as error:
+            raise refused(error) from None
+
+    def _payload(self, request: Request, kind: PayloadKind, signer: ChunkSigner | None) -> Payload:
+        on_the_wire = None if request.chunked else request.payload_size or 0
+        size = decoded_size(request.headers) if kind.mode.chunked else on_the_wire
+        body = body_of(kind, request.headers, on_the_wire, signer)
+        return Payload(request, body, kind.mode, size, self._piece_bytes)
