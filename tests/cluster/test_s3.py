@@ -20,7 +20,7 @@ def cluster() -> Iterator[BlockingCluster]:
         yield running
 
 
-def client_of(cluster: BlockingCluster, key: str = "test:tester", secret: str = "testing", **settings: object):  # noqa: ANN201
+def client_of(cluster: BlockingCluster, key: str = "test:tester", secret: str = "testing", **settings: object):
     config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, **settings)
     endpoint = cluster.endpoints[0]
     return boto3.client(
@@ -36,18 +36,18 @@ def bucket(cluster: BlockingCluster) -> str:
 
 
 @pytest.fixture
-def s3(cluster: BlockingCluster):  # noqa: ANN201
+def s3(cluster: BlockingCluster):
     return client_of(cluster)
 
 
-def code_of(call, **arguments: object) -> tuple[str, int]:  # noqa: ANN001
+def code_of(call, **arguments: object) -> tuple[str, int]:
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     response = caught.value.response
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_buckets(s3, bucket: str) -> None:  # noqa: ANN001
+def test_buckets(s3, bucket: str) -> None:
     assert bucket in [one["Name"] for one in s3.list_buckets()["Buckets"]]
     s3.head_bucket(Bucket=bucket)
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
@@ -62,7 +62,7 @@ def test_buckets(s3, bucket: str) -> None:  # noqa: ANN001
 
 @pytest.mark.parametrize("size", [0, 5, 70_000, 3_000_000])
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_what_is_written_is_read(s3, bucket: str, size: int, algorithm: str) -> None:  # noqa: ANN001
+def test_what_is_written_is_read(s3, bucket: str, size: int, algorithm: str) -> None:
     if algorithm in ("CRC32C", "CRC64NVME"):
         pytest.importorskip("awscrt", reason="botocore computes it with awscrt only")
     body = os.urandom(size)
@@ -84,7 +84,7 @@ def test_what_is_written_is_read(s3, bucket: str, size: int, algorithm: str) -> 
         assert f"Checksum{algorithm}" not in part
 
 
-def test_a_body_without_seek_goes_in_signed_pieces(s3, cluster: BlockingCluster, bucket: str) -> None:  # noqa: ANN001
+def test_a_body_without_seek_goes_in_signed_pieces(s3, cluster: BlockingCluster, bucket: str) -> None:
     url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "p"}, ExpiresIn=60)
     import requests
 
@@ -97,7 +97,7 @@ def test_a_body_without_seek_goes_in_signed_pieces(s3, cluster: BlockingCluster,
     assert requests.get(f"{cluster.endpoints[0]}/{bucket}/p", timeout=10).status_code == 403
 
 
-def test_a_wrong_secret_stores_nothing(cluster: BlockingCluster, s3, bucket: str) -> None:  # noqa: ANN001
+def test_a_wrong_secret_stores_nothing(cluster: BlockingCluster, s3, bucket: str) -> None:
     wrong = client_of(cluster, secret="wrong")
     assert code_of(wrong.put_object, Bucket=bucket, Key="o", Body=b"x") == ("SignatureDoesNotMatch", 403)
     unknown = client_of(cluster, key="nobody:here")
@@ -105,7 +105,7 @@ def test_a_wrong_secret_stores_nothing(cluster: BlockingCluster, s3, bucket: str
     assert code_of(s3.get_object, Bucket=bucket, Key="o") == ("NoSuchKey", 404)
 
 
-def test_listings(s3, bucket: str) -> None:  # noqa: ANN001
+def test_listings(s3, bucket: str) -> None:
     names = [f"d{n % 3}/k{n:02d}" for n in range(12)] + ["top", "x y+z"]
     for name in names:
         s3.put_object(Bucket=bucket, Key=name, Body=b"1")
@@ -120,7 +120,7 @@ def test_listings(s3, bucket: str) -> None:  # noqa: ANN001
     assert s3.list_objects_v2(Bucket=bucket, Prefix="d1/", MaxKeys=1)["IsTruncated"]
 
 
-def test_many_are_deleted_at_once(s3, bucket: str) -> None:  # noqa: ANN001
+def test_many_are_deleted_at_once(s3, bucket: str) -> None:
     for name in ("a", "b", "c"):
         s3.put_object(Bucket=bucket, Key=name, Body=b"1")
     answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name} for name in ("a", "b", "never")]})
@@ -128,7 +128,7 @@ def test_many_are_deleted_at_once(s3, bucket: str) -> None:  # noqa: ANN001
     assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["c"]
 
 
-def test_copies(s3, bucket: str) -> None:  # noqa: ANN001
+def test_copies(s3, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="from ä", Body=b"body", Metadata={"a": "1"}, ContentType="text/x")
     copied = s3.copy_object(Bucket=bucket, Key="to", CopySource={"Bucket": bucket, "Key": "from ä"})
     assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(b"body").hexdigest()}"'
@@ -142,7 +142,7 @@ def test_copies(s3, bucket: str) -> None:  # noqa: ANN001
     assert code_of(s3.copy_object, Bucket=bucket, Key="to", CopySource=source) == ("NoSuchKey", 404)
 
 
-def test_conditions(s3, bucket: str) -> None:  # noqa: ANN001
+def test_conditions(s3, bucket: str) -> None:
     etag = s3.put_object(Bucket=bucket, Key="o", Body=b"1", IfNoneMatch="*")["ETag"]
     assert code_of(s3.put_object, Bucket=bucket, Key="o", Body=b"2", IfNoneMatch="*") == ("PreconditionFailed", 412)
     assert code_of(s3.put_object, Bucket=bucket, Key="o", Body=b"2", IfMatch='"other"') == ("PreconditionFailed", 412)
@@ -153,7 +153,7 @@ def test_conditions(s3, bucket: str) -> None:  # noqa: ANN001
     assert s3.get_object(Bucket=bucket, Key="o")["Body"].read() == b"2"
 
 
-def test_what_nobody_configured(s3, bucket: str) -> None:  # noqa: ANN001
+def test_what_nobody_configured(s3, bucket: str) -> None:
     assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
     assert s3.get_bucket_acl(Bucket=bucket)["Grants"][0]["Permission"] == "FULL_CONTROL"
     assert code_of(s3.get_bucket_tagging, Bucket=bucket) == ("NoSuchTagSet", 404)
@@ -164,7 +164,7 @@ def test_what_nobody_configured(s3, bucket: str) -> None:  # noqa: ANN001
     assert s3.get_object_tagging(Bucket=bucket, Key="o")["TagSet"] == []
 
 
-def test_one_store_under_both(s3, cluster: BlockingCluster, bucket: str) -> None:  # noqa: ANN001
+def test_one_store_under_both(s3, cluster: BlockingCluster, bucket: str) -> None:
     swift = Swift(cluster.endpoints[0])
     s3.upload_fileobj(io.BytesIO(b"by s3"), bucket, "s3", ExtraArgs={"Metadata": {"colour": "red"}})
     answer = swift.request("GET", f"/{bucket}/s3")

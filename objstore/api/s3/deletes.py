@@ -1,15 +1,13 @@
 """DeleteObjects: up to a thousand keys in one request, each with an outcome of its own."""
 
 import asyncio
-import base64
 from hashlib import md5
-from xml.etree.ElementTree import Element
 
 from objstore.api.reply import Reply
 from objstore.api.s3.address import KEY_BYTES_MAX
-from objstore.api.s3.call import Call, Site
+from objstore.api.s3.call import Call, Site, md5_of
 from objstore.api.s3.errors import S3Error, s3_error
-from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, parse
+from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, parse
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.errors import ObjectNotFound, StoreError
 from objstore.model.names import ObjectName
@@ -28,9 +26,9 @@ class DeleteHandlers:
     async def delete(self, call: Call) -> Reply:
         """The document may be covered by Content-MD5, by a checksum, or by the signature alone."""
         body = await call.payload.read(BODY_BYTES_MAX)
-        digest = call.headers.get("content-md5")
-        if digest is not None and digest != base64.b64encode(md5(body, usedforsecurity=False).digest()).decode("ascii"):
-            raise S3Error("BadDigest" if len(digest) == 24 else "InvalidDigest")
+        expected = md5_of(call.headers)
+        if expected is not None and expected != md5(body, usedforsecurity=False).hexdigest():
+            raise S3Error("BadDigest")
         if not body:
             raise S3Error("MissingRequestBodyError")
         wanted, quiet = _read(body)
@@ -46,8 +44,8 @@ class DeleteHandlers:
 
     async def _delete_one(self, call: Call, key: str, conditions: Conditions, quiet: bool) -> str:
         try:
-            if not key or "\0" in key or len(key.encode()) > KEY_BYTES_MAX:
-                raise S3Error("KeyTooLongError" if key and "\0" not in key else "InvalidArgument")
+            if len(key.encode()) > KEY_BYTES_MAX:
+                raise S3Error("KeyTooLongError")
             await self._site.store.delete_object(call.ctx, ObjectName(call.owner, call.bucket, key), conditions)
         except ObjectNotFound:
             pass
@@ -67,10 +65,10 @@ def _read(body: bytes) -> tuple[list[tuple[str, Conditions]], bool]:
 
 
 def _one(element: Element) -> tuple[str, Conditions]:
-    key = element.findtext("Key")
-    if key is None:
+    key = element.findtext("Key", "")
+    if not key:
         raise S3Error("MalformedXML")
     if element.findtext("VersionId", "null") not in ("", "null"):
         raise S3Error("NotImplemented", "Versions are not implemented.")
-    etag = element.findtext("ETag")
-    return key, NO_CONDITIONS if etag is None else Conditions(if_match=frozenset((etag.strip('"'),)))
+    etag = element.findtext("ETag", "")
+    return key, Conditions(if_match=frozenset((etag.strip('"'),))) if etag else NO_CONDITIONS

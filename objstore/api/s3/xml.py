@@ -5,8 +5,8 @@ Keys may hold characters that XML 1.0 has no form for; S3 writes them as referen
 """
 
 import re
-from collections.abc import Iterable
-from xml.etree.ElementTree import Element, ParseError
+from collections.abc import Iterable, Iterator
+from typing import Protocol, cast
 
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
@@ -20,6 +20,21 @@ TYPE_FIELD = ("Content-Type", "application/xml")
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL = re.compile('[&<>"\x00-\x08\x0b-\x1f\ufffe\uffff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+
+
+class Element(Protocol):
+    """What is used of a parsed element."""
+
+    tag: str
+
+    def iter(self) -> Iterator["Element"]:
+        """The element and all in it."""
+
+    def findall(self, path: str) -> list["Element"]:
+        """Children of a name."""
+
+    def findtext(self, path: str, default: str) -> str:
+        """The text of the first child of a name."""
 
 
 def escape(text: str) -> str:
@@ -52,19 +67,11 @@ def document(name: str, parts: Iterable[str], namespace: str = NAMESPACE) -> byt
 def parse(body: bytes, root: str) -> Element:
     """The root element, which must be called `root`; names of elements lose their namespace. Raises S3Error MalformedXML."""
     try:
-        tree: Element = ElementTree.fromstring(body, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError):
+        tree = cast(Element, ElementTree.fromstring(body, forbid_dtd=True))
+    except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):
         raise S3Error("MalformedXML") from None
     for element in tree.iter():
         element.tag = element.tag.rpartition("}")[2]
     if tree.tag != root:
         raise S3Error("MalformedXML")
     return tree
-
-
-def text_in(element: Element, name: str, default: str | None = None) -> str:
-    """The text of the child of this name. Raises S3Error MalformedXML when there is none and no default."""
-    text = element.findtext(name, default)
-    if text is None:
-        raise S3Error("MalformedXML")
-    return text

@@ -1,0 +1,128 @@
+"""The parts of the S3 API that need no store: names, documents, errors."""
+
+import pytest
+
+from objstore.api.s3.address import bucket_of_host, check_bucket_name
+from objstore.api.s3.deletes import _read
+from objstore.api.s3.errors import CODES, S3Error, s3_error
+from objstore.api.s3.headers import kept_headers, user_metadata
+from objstore.api.s3.objects import copy_source, write_conditions
+from objstore.api.s3.probes import BUCKET_ERRORS, OBJECT_ERRORS
+from objstore.api.s3.xml import document, escape, leaf, parse
+from objstore.api.swift.errors import Refusal
+from objstore.model.errors import ManifestInvalid, NotModified, RangeNotSatisfiable, StoreError
+from objstore.model.names import ObjectName
+
+
+def kinds_of(kind: type[StoreError]) -> set[type[StoreError]]:
+    found = set(kind.__subclasses__())
+    return found.union(*map(kinds_of, found)) if found else found
+
+
+def test_every_failure_of_the_store_has_a_code() -> None:
+    made = {
+        NotModified: NotModified("e", 1),
+        RangeNotSatisfiable: RangeNotSatisfiable(1, "e", 1),
+        ManifestInvalid: ManifestInvalid([("a", "missing")]),
+    }
+    for kind in kinds_of(StoreError) - {S3Error, Refusal}:
+        if not kind.__module__.startswith("objstore.model"):
+            continue
+        error = s3_error(made.get(kind) or kind())
+        assert CODES[error.code][0] == error.status
+
+
+def test_every_code_of_a_probe_is_known() -> None:
+    assert set(BUCKET_ERRORS.values()) | set(OBJECT_ERRORS.values()) <= CODES.keys()
+
+
+@pytest.mark.parametrize("name", ["abc", "a-b.c", "0xy", "a" * 63])
+def test_good_bucket_names(name: str) -> None:
+    check_bucket_name(name)
+
+
+@pytest.mark.parametrize("name", ["ab", "a" * 64, "Abc", "a_b", "-ab", "ab-", "a..b", "10.1.2.3", "info", "metrics", "ä-b", "a/b"])
+def test_bad_bucket_names(name: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        check_bucket_name(name)
+    assert caught.value.code == "InvalidBucketName"
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket"),
+    [
+        ("photos.s3.example.org", "photos"),
+        ("photos.s3.example.org:8080", "photos"),
+        ("PHOTOS.S3.example.org", "photos"),
+        ("s3.example.org", ""),
+        ("photos.evil.org", ""),
+        ("127.0.0.1:8080", ""),
+    ],
+)
+def test_buckets_in_hosts(host: str, bucket: str) -> None:
+    assert bucket_of_host(host, ("s3.example.org",)) == bucket
+
+
+def test_a_name_below_the_domain_that_is_none() -> None:
+    with pytest.raises(S3Error):
+        bucket_of_host("a..b.s3.example.org", ("s3.example.org",))
+
+
+def test_documents_survive_what_they_hold() -> None:
+    text = "a<b>&\"c' ä漢"
+    assert parse(document("Delete", [leaf("Key", text)]), "Delete").findtext("Key", "") == text
+    assert escape("\x01\r") == "&#x1;&#xd;"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<Delete>",
+        b"<Other/>",
+        b'<!DOCTYPE x [<!ENTITY a "b">]><Delete><Object><Key>&a;</Key></Object></Delete>',
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><Delete/>',
+        b"<Delete></Delete>",
+        b"<Delete><Object></Object></Delete>",
+        b"<Delete>" + b"<Object><Key>a</Key></Object>" * 1001 + b"</Delete>",
+    ],
+)
+def test_documents_that_are_refused(body: bytes) -> None:
+    with pytest.raises(S3Error) as caught:
+        _read(body)
+    assert caught.value.code == "MalformedXML"
+
+
+def test_the_framing_of_a_signed_body_is_no_encoding_of_the_object() -> None:
+    assert kept_headers({"content-encoding": "aws-chunked"}) == {}
+    assert kept_headers({"content-encoding": "gzip,aws-chunked"}) == {"content-encoding": "gzip"}
+
+
+def test_headers_of_the_other_api_have_no_effect() -> None:
+    headers = {"x-object-manifest": "a/b", "x-delete-at": "9999999999", "x-object-meta-a": "b", "x-copy-from": "/a/b"}
+    assert (kept_headers(headers), user_metadata(headers)) == ({}, {})
+
+
+def test_too_much_metadata() -> None:
+    with pytest.raises(S3Error) as caught:
+        user_metadata({f"x-amz-meta-{n}": "v" * 200 for n in range(11)})
+    assert caught.value.code == "MetadataTooLarge"
+
+
+@pytest.mark.parametrize("text", ["/bucket/a%20b%2Fc", "bucket/a%20b/c", "bucket/a%20b/c?versionId=null"])
+def test_copy_sources(text: str) -> None:
+    assert copy_source(text, "AUTH_x") == ObjectName("AUTH_x", "bucket", "a b/c")
+
+
+@pytest.mark.parametrize("text", ["", "/", "bucket", "bucket/", "/bucket/%00", "bucket/%ff"])
+def test_copy_sources_that_are_none(text: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        copy_source(text, "AUTH_x")
+    assert caught.value.code == "InvalidArgument"
+
+
+def test_conditions_of_writes_that_s3_does_not_know() -> None:
+    assert write_conditions({"if-none-match": "*"}).if_none_match == {"*"}
+    with pytest.raises(S3Error) as caught:
+        write_conditions({"if-none-match": '"a"'})
+    assert caught.value.code == "NotImplemented"
