@@ -63,7 +63,7 @@ class NothingElse:
     def claims(self, request: Request) -> bool:  # noqa: ARG002 - every API has it
         return False
 
-    async def handle(self, request: Request) -> Reply:  # noqa: ARG002
+    async def handle(self, request: Request) -> Reply:  # noqa: ARG002 - every API has it
         return error_page(404)
 
     def error_reply(self, request: Request, error: StoreError) -> Reply:  # noqa: ARG002

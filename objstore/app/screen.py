@@ -87,7 +87,15 @@ def first_screen(cluster: DevCluster, endpoint: str, workers: int, users: Iterab
                 f'curl -H "X-Auth-Token: $TOKEN" {account}/photos/README.md',
             ],
         ),
-        ("aws", ["the S3 API comes in a later release"]),
+        (
+            "aws",
+            [
+                "export AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testing AWS_DEFAULT_REGION=us-east-1",
+                f"aws --endpoint-url {endpoint} s3 mb s3://pictures",
+                f"aws --endpoint-url {endpoint} s3 cp README.md s3://pictures/",
+                f"aws --endpoint-url {endpoint} s3 ls s3://pictures/",
+            ],
+        ),
     ]
 
 

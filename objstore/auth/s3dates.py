@@ -43,7 +43,8 @@ def parse_date(text: str) -> int | None:
 def _seconds(numbers: tuple[int, ...]) -> int | None:
     """Of (year, month, day, hour, minute, second); None when there is no such time, or it was before 1970."""
     try:
-        datetime(*numbers)  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = numbers
+        datetime(year, month, day, hour, minute, second)
     except (ValueError, OverflowError):
         return None
     return timegm((*numbers, 0, 0, 0)) if numbers[0] >= 1970 else None

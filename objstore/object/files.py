@@ -187,10 +187,9 @@ class PartitionIndex:
         found = list_partition(self._disk.fs, directory)
         if found[0] and self._disk.failed is None:
             try:
-                self._disk.fs.sync_directory(directory)
-            except OSError as error:
-                self._disk.fail(f"sync of directory {directory}: {error.strerror or error}")
-                raise
+                self._disk.fs.sync_directory(directory)  # a sync that fails fails the device by itself
+            except FileNotFoundError:  # removed since it was listed
+                return list_partition(self._disk.fs, directory)
         return found
 
     def peek(self, directory: str) -> Partition | None:

@@ -1,13 +1,20 @@
 """S3's own client with its defaults, against a real cluster: what it writes, Swift's client reads, and the reverse."""
 
+import base64
 import hashlib
+import hmac
 import io
 import os
+import zlib
 from collections.abc import Iterator
 
 import boto3
 import pytest
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from objstore.testing.blocking import BlockingCluster
@@ -80,14 +87,12 @@ def test_what_is_written_is_read(s3, bucket: str, size: int, algorithm: str) -> 
     assert (head["ETag"], head["ContentLength"]) == (put["ETag"], size)
     if size:
         part = s3.get_object(Bucket=bucket, Key="a/b ä+%/c", Range=f"bytes=1-{size}", ChecksumMode="ENABLED")
-        assert part["Body"].read() == body[1:] if size > 1 else True
+        assert part["Body"].read() == body[1:]
         assert f"Checksum{algorithm}" not in part
 
 
-def test_a_body_without_seek_goes_in_signed_pieces(s3, cluster: BlockingCluster, bucket: str) -> None:
+def test_presigned(s3, cluster: BlockingCluster, bucket: str) -> None:
     url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "p"}, ExpiresIn=60)
-    import requests
-
     assert requests.put(url, data=b"presigned", timeout=10).status_code == 200
     assert requests.put(url + "x", data=b"other", timeout=10).status_code == 403
     assert requests.put(url, data=b"other", headers={"x-amz-acl": "public-read"}, timeout=10).status_code == 403
@@ -175,3 +180,71 @@ def test_one_store_under_both(s3, cluster: BlockingCluster, bucket: str) -> None
     assert sorted(swift.names(bucket)) == [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["s3", "swift"]
     assert swift.request("DELETE", f"/{bucket}/s3").status == 204
     assert code_of(s3.get_object, Bucket=bucket, Key="s3") == ("NoSuchKey", 404)
+
+
+SIGNED, UNSIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+
+def send_streaming(cluster: BlockingCluster, path: str, mode: str, body: bytes, *, spoil: str = "") -> int:
+    """PUT a body in two pieces and an empty one, framed as aws-chunked; `spoil`: what is wrong with it. Returns the status."""
+    url = f"{cluster.endpoints[0]}{path}"
+    checksum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    request = AWSRequest("PUT", url, headers={"x-amz-decoded-content-length": str(len(body)), "content-encoding": "aws-chunked"})
+    if mode == UNSIGNED_TRAILER:
+        request.headers["x-amz-trailer"] = "x-amz-checksum-crc32"
+
+    class Streaming(S3SigV4Auth):
+        def payload(self, request: AWSRequest) -> str:
+            return mode
+
+    auth = Streaming(Credentials("test:tester", "testing"), "s3", "us-east-1")
+    auth.add_auth(request)
+    signature = request.headers["Authorization"].rpartition("Signature=")[2]
+    date, scope = request.context["timestamp"], f"{request.context['timestamp'][:8]}/us-east-1/s3/aws4_request"
+    key = b"AWS4testing"
+    for word in scope.split("/"):
+        key = hmac.new(key, word.encode(), hashlib.sha256).digest()
+    framed = b""
+    for chunk in (body[:16_384], body[16_384:], b""):
+        head = f"{len(chunk):x}"
+        if mode == SIGNED:
+            empty, digest = hashlib.sha256(b"").hexdigest(), hashlib.sha256(chunk).hexdigest()
+            words = "\n".join(("AWS4-HMAC-SHA256-PAYLOAD", date, scope, signature, empty, digest))
+            signature = hmac.new(key, words.encode(), hashlib.sha256).hexdigest()
+            if spoil == "signature" and not chunk:
+                signature = signature[:-1] + ("0" if signature[-1] != "0" else "1")
+            head += f";chunk-signature={signature}"
+        framed += head.encode() + b"\r\n" + chunk + (b"\r\n" if chunk else b"")
+    if mode == UNSIGNED_TRAILER:
+        framed += f"x-amz-checksum-crc32:{'AAAAAA==' if spoil == 'trailer' else checksum}\r\n".encode()
+    framed += b"\r\n"
+    if spoil == "cut":
+        framed = framed[: len(framed) // 2]
+    return requests.put(url, data=framed, headers=dict(request.headers.items()), timeout=20).status_code
+
+
+@pytest.mark.parametrize("size", [20_000, 300_000])
+@pytest.mark.parametrize("mode", [SIGNED, UNSIGNED_TRAILER])
+def test_streamed_bodies_are_stored_without_their_framing(s3, cluster: BlockingCluster, bucket: str, mode: str, size: int) -> None:
+    body = os.urandom(size)
+    assert send_streaming(cluster, f"/{bucket}/o", mode, body) == 200
+    got = s3.get_object(Bucket=bucket, Key="o")
+    assert got["Body"].read() == body and "ContentEncoding" not in got
+
+
+@pytest.mark.parametrize("size", [20_000, 300_000])
+@pytest.mark.parametrize(
+    ("mode", "spoil", "status"),
+    [(SIGNED, "signature", 403), (SIGNED, "cut", 400), (UNSIGNED_TRAILER, "trailer", 400), (UNSIGNED_TRAILER, "cut", 400)],
+)
+def test_a_streamed_body_that_is_not_proven_stores_nothing(
+    s3,
+    cluster: BlockingCluster,
+    bucket: str,
+    mode: str,
+    spoil: str,
+    status: int,
+    size: int,
+) -> None:
+    assert send_streaming(cluster, f"/{bucket}/o", mode, os.urandom(size), spoil=spoil) == status
+    assert code_of(s3.get_object, Bucket=bucket, Key="o") == ("NoSuchKey", 404)

@@ -1,10 +1,11 @@
 """Objects: GetObject, HeadObject, PutObject, CopyObject, DeleteObject."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from objstore.api.conditional import parse_conditions
-from objstore.api.reply import JOIN_BYTES_MAX, Fields, Reply
+from objstore.api.reading import body_reply
+from objstore.api.reply import Fields, Reply
 from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument
@@ -93,25 +94,13 @@ async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: boo
     """The response for an open object; closes it, now or when the response is sent."""
     fields = object_fields(read.version, read.etag, overrides)
     span = read.spans[0] if read.spans and len(read.spans) == 1 else None
-    status, length = 200, read.size
     if span is not None:
-        status, length = 206, span.length
         fields.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{read.size}"))
     elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         fields += checksum_fields(read.version.system)
     if read.parts is not None:
         fields.append(("x-amz-mp-parts-count", str(read.parts)))
-    if head:
-        await read.close()
-        return Reply(status, fields, length=length)
-    if length <= JOIN_BYTES_MAX:
-        try:
-            body = b"".join([piece async for piece in read.body(span)])
-        finally:
-            await read.close()
-        return Reply(status, fields, body, length=length)
-    body_stream: AsyncIterator[bytes] = read.body(span)
-    return Reply(status, fields, stream=body_stream, length=length, done=read.close)
+    return await body_reply(read, 200 if span is None else 206, fields, span, head=head)
 
 
 def checksum_fields(system: Mapping[str, str]) -> Fields:

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from objstore.api.reply import JOIN_BYTES_MAX, Fields, Reply
+from objstore.api.reading import body_reply
+from objstore.api.reply import Fields, Reply
 from objstore.api.swift.call import Call
 from objstore.api.swift.headers import shown_etag, version_fields
 from objstore.model.octets import bytes_of
@@ -23,23 +24,13 @@ async def read_reply(call: Call, read: ObjectRead, raw_manifest: bool, rng: Rng)
     spans = read.spans
     if spans is not None and len(spans) > 1:
         return _multipart(call, read, fields, spans, content_type, rng.token_bytes(16).hex())
-    status, length, span = 200, read.size, None
+    status, span = 200, None
     if spans:
-        span = spans[0]
-        status, length = 206, span.length
+        status, span = 206, spans[0]
         fields.append(("Content-Range", content_range(span, read.size)))
     if read.parts is not None:
         fields.append(("X-Parts-Count", str(read.parts)))
-    if call.request.method == "HEAD":
-        await read.close()
-        return Reply(status, fields, length=length)
-    if length <= JOIN_BYTES_MAX:
-        try:
-            body = b"".join([piece async for piece in read.body(span)])
-        finally:
-            await read.close()
-        return Reply(status, fields, body, length=length)
-    return Reply(status, fields, stream=read.body(span), length=length, done=read.close)
+    return await body_reply(read, status, fields, span, head=call.request.method == "HEAD")
 
 
 def read_fields(read: ObjectRead, content_type: str, raw: bool) -> Fields:

@@ -1,5 +1,6 @@
 import asyncio
 import random
+import shutil
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -183,3 +184,26 @@ async def test_a_listing_that_was_forgotten_while_it_was_read_is_read_again(node
     assert await later == NOTHING
     assert await loading == NOTHING
     assert index.get(PLACE) == NOTHING
+
+
+async def test_a_partition_that_goes_between_its_listing_and_its_sync_is_no_failed_device(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(node, "objects/12", HASH)
+    fs, listed = node.fs, []
+    list_directory = fs.list_directory
+
+    def vanishing(path: str) -> list[str]:
+        found = list_directory(path)
+        if not listed:
+            shutil.rmtree(node.root / path)
+        listed.append(path)
+        return found
+
+    def sync_directory(path: str) -> None:
+        raise FileNotFoundError(path)  # what opening it says; an open descriptor may hide it
+
+    monkeypatch.setattr(fs, "list_directory", vanishing)
+    monkeypatch.setattr(fs, "sync_directory", sync_directory)
+    assert await PartitionIndex(node.disk).find(PLACE) == NOTHING
+    assert node.disk.failed is None and len(listed) == 2
