@@ -6,8 +6,9 @@ FORMAT = 1
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True):
-    """`path` is where the file was, relative to the device; `name` is "" when its metadata was unreadable. `superseded`: the device
-    held this version again, or a newer one, and was told to remove that, so the file is not missed any more.
+    """`path` is where the file was, relative to the device; `name` is "" when its metadata was unreadable. `superseded`: the
+    file is not missed any more. The device holds (or held) its version or a newer one, or the other replicas showed that it was
+    never acknowledged, or the partition left the device.
     """
 
     path: str

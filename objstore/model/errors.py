@@ -6,6 +6,7 @@ each API translates by one table, tested for completeness.
 
 from enum import StrEnum
 
+from objstore.model.lost import NONE, Lost
 from objstore.model.version import Version
 
 
@@ -17,7 +18,7 @@ class Code(StrEnum):
     NOT_EMPTY = "not_empty"  # a container or account that still holds rows
     NO_SPACE = "no_space"
     DEVICE_FAILED = "device_failed"  # unmounted, wrong identity, failed fsync, unknown
-    CORRUPT = "corrupt"  # checksum mismatch; `timestamp` is that of the object's data in quarantine, 0 unless it is missed now
+    CORRUPT = "corrupt"  # checksum mismatch; of an object, `lost` says what is in quarantine and missed, and `timestamp` its newest
     BAD_REQUEST = "bad_request"
     TOO_FAR_AHEAD = "too_far_ahead"  # a timestamp from a clock that runs ahead
     BUSY = "busy"  # a bounded queue is full
@@ -25,13 +26,14 @@ class Code(StrEnum):
 
 
 class NodeError(Exception):
-    """A storage node's refusal: a code, one plain line, and the timestamp the code speaks of (0 for none)."""
+    """A storage node's refusal: a code, one plain line, the timestamp the code speaks of (0 for none), and what was lost."""
 
-    def __init__(self, code: Code, text: str = "", timestamp: int = 0) -> None:
+    def __init__(self, code: Code, text: str = "", timestamp: int = 0, lost: Lost = NONE) -> None:
         super().__init__(f"{code}: {text}" if text else str(code))
         self.code = code
         self.text = text
         self.timestamp = timestamp
+        self.lost = lost
 
 
 class StoreError(Exception):

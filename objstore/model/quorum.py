@@ -4,7 +4,10 @@ A write needs a majority W = floor(n/2) + 1 of the primaries; a read consults R 
 acknowledged write in at least one replica.
 """
 
+from collections.abc import Iterable
 from enum import Enum, auto
+
+from objstore.model.lost import NONE, Lost
 
 
 def majority(replicas: int) -> int:
@@ -162,3 +165,10 @@ class ReadQuorum:
         if may_ask:
             return Read.ASK
         return Read.WAIT if pending and patient else Read.COMPLETE
+
+
+def outvoted(lost: Lost, orders: Iterable[tuple[int, int]], replicas: int) -> bool:
+    """Whether what one replica lost was never acknowledged: so many others hold something older that too few are left for a
+    majority. `orders` are those of the sound ones. One that never heard of the object proves nothing: it may be new or empty.
+    """
+    return sum(order != NOTHING and lost.beyond(*order) != NONE for order in orders) >= read_count(replicas)

@@ -197,7 +197,8 @@ class _Round:
         except _Misplaced as error:
             self._figures["misplaced"] += 1
             # Without the name that the file claims: it is not the one that other replicas have here.
-            await self._device.set_aside(examined.place, Corrupt(examined.files.paths(examined.place)[0], str(error)))
+            path = examined.files.paths(examined.place)[0]
+            await self._device.set_aside(examined.place, Corrupt(path, str(error), foreign=True))
         except Corrupt as error:
             self._figures["corrupt"] += 1
             self._unreadable += error.reason.startswith("unreadable")

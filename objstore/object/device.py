@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from objstore.formats.filenames import parse_file_name
 from objstore.model.errors import Code, NodeError
+from objstore.model.lost import NONE, Lost
 from objstore.object.files import Files, Leftover, PartitionIndex, Place
 from objstore.object.locks import ObjectLocks
 from objstore.object.pending import PendingLog
-from objstore.object.quarantine import Quarantine, missed
+from objstore.object.quarantine import Quarantine, lost, lost_of
 from objstore.object.reader import Corrupt, sweep
 from objstore.runtime.interface import Clock, CrashPoints, Disk
 
@@ -48,8 +50,8 @@ class ObjectDevice:
         """How many files are in quarantine; known after `start`."""
         self.set_aside_listeners: list[Callable[[ObjectDevice, Place, Corrupt], None]] = []
         """Called when a damaged file was moved to quarantine."""
-        self._in_quarantine: dict[Place, int] = {}
-        """The newest data in quarantine of each object, by its timestamp."""
+        self._lost: dict[Place, tuple[Lost, float]] = {}
+        """What is in quarantine of each object, and since when; also where something newer took its place."""
         self._clock = clock
         self._slow_read_s = slow_read_s
         self._slow_hold_s = slow_hold_s
@@ -63,7 +65,7 @@ class ObjectDevice:
         except OSError as error:
             raise read_failed(error) from error
         self.quarantined = len(records)
-        self._in_quarantine = missed(records.values())
+        self._lost = lost(records.values())
 
     def require_writable(self) -> None:
         """Raises NodeError device_failed. The committer checks again; this is for refusing before work is done."""
@@ -79,26 +81,40 @@ class ObjectDevice:
                 await self._sweep()
         return files
 
-    def missed(self, place: Place, files: Files) -> int:
-        """The timestamp of a version that went to quarantine, while `files` hold no data and nothing as new; 0 for none. Such an
-        object was damaged here: who asks for it must not be told that there is none.
+    def lost(self, place: Place, files: Files) -> Lost:
+        """What went to quarantine of an object and is newer than its `files`; NONE for nothing. Such an object was damaged here:
+        whoever asks for it must hear neither that there is none nor what was there before.
         """
-        if files.alive or not self._in_quarantine:
-            return 0
-        timestamp = self._in_quarantine.get(place, 0)
-        return timestamp if timestamp > files.timestamp else 0
+        if not self._lost or place not in self._lost:
+            return NONE
+        return self._lost[place][0].beyond(files.timestamp, files.meta)
 
-    def require_not_missed(self, place: Place, files: Files) -> None:
-        """Raises NodeError corrupt."""
-        timestamp = self.missed(place, files)
-        if timestamp:
-            raise NodeError(Code.CORRUPT, "what was here is in quarantine", timestamp)
+    def require_sound(self, place: Place, files: Files) -> None:
+        """Raises NodeError corrupt with what was lost."""
+        if self._lost and (missed := self.lost(place, files)) != NONE:
+            raise NodeError(Code.CORRUPT, "what was here is in quarantine", missed.newest, missed)
+
+    def with_losses(self) -> list[tuple[Place, float]]:
+        """The objects of which anything is in quarantine that was not superseded, and since when (seconds since the epoch)."""
+        return [(place, since_s) for place, (_, since_s) in self._lost.items()]
+
+    async def supersede(self, place: Place) -> None:
+        """Nothing of an object is missed any more, also after a restart. Raises OSError."""
+        if place in self._lost:
+            await self.disk.run(lambda: self.quarantine.supersede(place))
+            self._lost.pop(place, None)
 
     async def removing(self, place: Place, files: Files) -> None:
         """Before `files` are removed for good: what they replaced is not missed when they are gone. Raises OSError."""
-        if place in self._in_quarantine and not self.missed(place, files):
-            await self.disk.run(lambda: self.quarantine.supersede(place))
-            del self._in_quarantine[place]
+        if place in self._lost and self.lost(place, files) == NONE:
+            await self.supersede(place)
+
+    async def leaving(self, directory: str) -> None:
+        """A partition leaves the device: what happens to its objects from now on is not heard here, so nothing of them is missed
+        when it comes back. Raises OSError.
+        """
+        for place in [place for place in self._lost if place.directory == directory]:
+            await self.supersede(place)
 
     async def read(self, place: Place, read: Callable[[Files], T], *, in_thread: bool = False, locked: bool = False) -> T:
         """What `read` (blocking, without side effects) makes of the files that count; again when they were replaced meanwhile.
@@ -118,8 +134,8 @@ class ObjectDevice:
                     self.index.forget(place.directory)
                     files = await self.files(place)
             except Corrupt as error:
-                timestamp = await (self._set_aside if locked else self.set_aside)(place, error)
-                raise NodeError(Code.CORRUPT, f"{error.path}: {error.reason}", timestamp) from error
+                missed = await (self._set_aside if locked else self.set_aside)(place, error)
+                raise NodeError(Code.CORRUPT, f"{error.path}: {error.reason}", missed.newest, missed) from error
             except OSError as error:
                 raise read_failed(error) from error
         raise NodeError(Code.BUSY, "the object was replaced again and again while it was read")
@@ -137,31 +153,39 @@ class ObjectDevice:
             self._slow_until = 0.0
         return await self.disk.run(lambda: read(files))
 
-    async def set_aside(self, place: Place, error: Corrupt) -> int:
+    async def set_aside(self, place: Place, error: Corrupt) -> Lost:
         """Move a corrupt file to quarantine, unless it no longer counts; returns what is missed now. A failure to do so is logged:
         the file is never served anyway, as every read verifies it.
         """
         async with self.locks.of(place):
             return await self._set_aside(place, error)
 
-    async def _set_aside(self, place: Place, error: Corrupt) -> int:
-        files, timestamp = await self.files(place), 0
+    async def _set_aside(self, place: Place, error: Corrupt) -> Lost:
+        files, known = await self.files(place), self._lost.get(place)
         if error.path not in files.paths(place):
-            return self.missed(place, files)
+            return self.lost(place, files)
+        if not error.foreign:  # known before it is moved: nobody may hear in between that there is no such object
+            gone = lost_of(parse_file_name(error.path.rpartition("/")[2]))
+            self._lost[place] = (known[0].with_(gone) if known else gone, self._clock.now())
+        move = partial(self.quarantine.move, error.path, error.reason, error.name, superseded=error.foreign)
         try:
-            await self.disk.run(lambda: self.quarantine.move(error.path, error.reason, error.name))
+            await self.disk.run(move)
             self.quarantined += 1
-            if files.alive and error.path == files.paths(place)[0]:
-                timestamp = files.timestamp
-                self._in_quarantine[place] = max(timestamp, self._in_quarantine.get(place, 0))
-        except FileNotFoundError:
-            pass
         except OSError as failure:
             logger.error("cannot quarantine", extra={"path": error.path, "reason": error.reason, "error": str(failure)})
         self.index.forget(place.directory)  # perhaps an older file counts now
+        files = await self.files(place)
+        if error.path in files.paths(place):  # it was not moved
+            self._know_again(place, known)
         for listener in self.set_aside_listeners:
             listener(self, place, error)
-        return timestamp
+        return self.lost(place, files)
+
+    def _know_again(self, place: Place, known: tuple[Lost, float] | None) -> None:
+        if known is None:
+            self._lost.pop(place, None)
+        else:
+            self._lost[place] = known
 
     async def restore(self, id_: str) -> None:
         """Put a quarantined file back. Raises NodeError not_found, corrupt, newer_exists (the object was repaired since)."""

@@ -85,7 +85,8 @@ class Pusher:
             if found is not None:
                 await self._push_data(device, push, found, index)
         except Misplaced as error:
-            corrupt = Corrupt(files.paths(push.place)[0], str(error))  # not with its name, which is another object's
+            # Not with its name, which is another object's.
+            corrupt = Corrupt(files.paths(push.place)[0], str(error), foreign=True)
             await device.set_aside(push.place, corrupt)
             raise NodeError(Code.CORRUPT, str(corrupt)) from error
         finally:

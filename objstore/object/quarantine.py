@@ -13,6 +13,7 @@ from objstore.formats.filenames import FileKind, FileName, parse_file_name, part
 from objstore.formats.messages import QuarantineEntry
 from objstore.formats.quarantinerecord import QuarantineRecord, decode_record, encode_record
 from objstore.model.errors import Code, NodeError
+from objstore.model.lost import NONE, Lost
 from objstore.object.crashes import QUARANTINE_MOVED, QUARANTINE_RECORD
 from objstore.object.files import Place
 from objstore.object.reader import Corrupt, open_object, verify_body
@@ -33,11 +34,13 @@ class Quarantine:
         self._clock = clock
         self._points = points
 
-    def move(self, path: str, reason: str, name: str) -> str:
-        """Move a file (or whatever is in its place) aside; returns its id. Raises FileNotFoundError when it is gone."""
+    def move(self, path: str, reason: str, name: str, *, superseded: bool = False) -> str:
+        """Move a file (or whatever is in its place) aside; returns its id. `superseded`: it is not missed. Raises FileNotFoundError
+        when it is gone.
+        """
         source, _, base = path.rpartition("/")
         id_, directory, changed = self._new_directory(base)
-        self._write_record(directory, QuarantineRecord(path, reason, name, self._clock.now()))
+        self._write_record(directory, QuarantineRecord(path, reason, name, self._clock.now(), superseded=superseded))
         for parent in (*changed, directory):
             self._fs.sync_directory(parent)
         self._reach(QUARANTINE_RECORD)
@@ -73,10 +76,12 @@ class Quarantine:
 
     def entries(self) -> list[QuarantineEntry]:
         """The same as a node tells it."""
-        return [QuarantineEntry(id_, one.path, one.reason, one.name, one.time_s) for id_, one in self.records().items()]
+        return [
+            QuarantineEntry(id_, one.path, one.reason, one.name, one.time_s, one.superseded) for id_, one in self.records().items()
+        ]
 
     def supersede(self, place: Place) -> None:
-        """Note durably that no version of an object is missed any more."""
+        """Note durably that nothing of an object is missed any more."""
         for id_, record in self.records(place.hash.hex()).items():
             origin = origin_of(record)
             if origin is not None and origin[0] == place and not record.superseded:
@@ -112,8 +117,10 @@ class Quarantine:
         return *origin, record
 
     def restore(self, id_: str) -> None:
-        """Put a file back after reading all of it. Raises NodeError not_found, corrupt (it still is)."""
+        """Put a file back after reading all of it. Raises NodeError not_found, corrupt (it still is), newer_exists."""
         place, name, record = self.find(id_)
+        if record.superseded:
+            raise NodeError(Code.NEWER_EXISTS, "superseded: the object was repaired, written or deleted since", name.timestamp)
         directory, _, base = record.path.rpartition("/")
         here = f"{DIRECTORY}/{id_}"
         try:
@@ -137,15 +144,23 @@ class Quarantine:
             self._points.reach(point)
 
 
-def missed(records: Iterable[QuarantineRecord]) -> dict[Place, int]:
-    """The newest data in quarantine of each object, by its timestamp; what was superseded left out."""
-    found: dict[Place, int] = {}
+def lost(records: Iterable[QuarantineRecord]) -> dict[Place, tuple[Lost, float]]:
+    """What is in quarantine of each object and not superseded, and since when (seconds since the epoch)."""
+    found: dict[Place, tuple[Lost, float]] = {}
     for record in records:
         origin = origin_of(record)
-        if origin is not None and origin[1].kind is FileKind.DATA and not record.superseded:
+        if origin is not None and not record.superseded:
             place, name = origin
-            found[place] = max(name.timestamp, found.get(place, 0))
+            known, since_s = found.get(place, (NONE, 0.0))
+            found[place] = known.with_(lost_of(name)), max(since_s, record.time_s)
     return found
+
+
+def lost_of(name: FileName) -> Lost:
+    """What is lost with a file. Its name alone counts: whatever else it said may be wrong."""
+    if name.kind is FileKind.META:
+        return Lost(meta=name.timestamp)
+    return Lost(deletion=name.timestamp) if name.kind is FileKind.TOMBSTONE else Lost(name.timestamp)
 
 
 def origin_of(record: QuarantineRecord) -> tuple[Place, FileName] | None:

@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 
-from objstore.formats.filenames import FileKind
+from objstore.formats.filenames import FileKind, parse_file_name
 from objstore.formats.objectmeta import (
     ATTRIBUTE,
     CHUNK_BYTES,
@@ -21,17 +21,21 @@ from objstore.object.files import Files, Place
 from objstore.object.merge import merge_meta
 from objstore.runtime.interface import FileSystem, OpenFile
 
+FOREIGN = "file of another object"
 _NOT_A_FILE = (errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.ENOTDIR)
 
 
 class Corrupt(Exception):
-    """A file is not what its writer wrote: it belongs in quarantine. `name` is the object's, "" when nobody knows."""
+    """A file is not what its writer wrote: it belongs in quarantine. `name` is the object's, "" when nobody knows. `foreign`: it is
+    a sound file of another object, so nothing of the object in whose place it was is lost with it.
+    """
 
-    def __init__(self, path: str, reason: str, name: str = "") -> None:
+    def __init__(self, path: str, reason: str, name: str = "", *, foreign: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
         self.name = name
+        self.foreign = foreign
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ def open_object(fs: FileSystem, place: Place, timestamp: int, kind: FileKind, na
         raise
     if problem:
         file.close()
-        raise Corrupt(path, problem, name)
+        raise Corrupt(path, problem, name, foreign=problem == FOREIGN)
     return OpenObject(path, file, header, version)
 
 
@@ -112,7 +116,7 @@ def _contradiction(version: Version, timestamp: int, kind: FileKind, name: str) 
     if version.timestamp != timestamp or version.deleted != (kind is FileKind.TOMBSTONE):
         return "metadata of another file"
     if name and version.name != name:
-        return "file of another object"
+        return FOREIGN
     return ""
 
 
@@ -166,6 +170,18 @@ def verify_body(found: OpenObject, piece_bytes: int = 1 << 20) -> None:
         found.read(start, min(piece_bytes, found.header.body_size - start))
 
 
+def _is_foreign(fs: FileSystem, place: Place, path: str, name: str) -> bool:
+    """Whether a file is another object's than `name`."""
+    found = parse_file_name(path.rpartition("/")[2])
+    try:
+        read_version(fs, place, found.timestamp, found.kind, name)
+    except Corrupt as error:
+        return error.foreign
+    except (FileNotFoundError, NodeError):
+        pass
+    return False
+
+
 def sweep(fs: FileSystem, place: Place, files: Files, obsolete: list[str]) -> bool:
     """Remove files that no longer count, once what counts is known to be sound and durable. Returns whether it did.
 
@@ -175,9 +191,11 @@ def sweep(fs: FileSystem, place: Place, files: Files, obsolete: list[str]) -> bo
         return False
     kind = FileKind.TOMBSTONE if files.deleted else FileKind.DATA
     try:
-        read_version(fs, place, files.timestamp, kind, "")
+        name = read_version(fs, place, files.timestamp, kind, "").name
     except (Corrupt, FileNotFoundError, NodeError):
         return False
+    if any(_is_foreign(fs, place, path, name) for path in obsolete):
+        return False  # one of the two was written in the wrong place, and nobody here knows which
     fs.sync_directory(place.directory)
     for path in obsolete:
         fs.unlink(path)

@@ -27,7 +27,11 @@ class Removal:
 
         Raises NodeError device_failed, busy.
         """
-        return await self._sweep(device, policy, partition, lambda _, files: files.deleted and files.timestamp < horizon)
+
+        def forgettable(_: bytes, files: Files) -> bool:
+            return files.deleted and files.timestamp < horizon
+
+        return await self._sweep(device, policy, partition, forgettable, leaves=False)
 
     async def remove(
         self, device: ObjectDevice, policy: int, partition: int, confirmed: Mapping[bytes, Files], horizon: int
@@ -39,9 +43,11 @@ class Removal:
         def unneeded(hash_: bytes, files: Files) -> bool:
             return confirmed.get(hash_) == files or (files.deleted and files.timestamp < horizon)
 
-        return await self._sweep(device, policy, partition, unneeded)
+        return await self._sweep(device, policy, partition, unneeded, leaves=True)
 
-    async def _sweep(self, device: ObjectDevice, policy: int, partition_: int, unneeded: Callable[[bytes, Files], bool]) -> int:
+    async def _sweep(
+        self, device: ObjectDevice, policy: int, partition_: int, unneeded: Callable[[bytes, Files], bool], *, leaves: bool
+    ) -> int:
         device.require_writable()
         directory = partition_directory(policy, partition_)
         fs, removed = device.disk.fs, 0
@@ -59,6 +65,8 @@ class Removal:
                     await device.disk.run(partial(self._unlink, fs, place, files, names[hash_]))
                     device.index.put(place, NOTHING)
                     removed += 1
+            if leaves and not await device.disk.run(partial(fs.list_directory, directory)):
+                await device.leaving(directory)
             if await device.disk.run(partial(fs.remove_directory, directory)):
                 device.index.forget(directory)
         except OSError as error:

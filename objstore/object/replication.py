@@ -1,44 +1,32 @@
-"""The replication part of the object server: answers other replicators, and fetches good copies of what was found damaged."""
+"""The replication part of the object server: answers other replicators, and runs its own and the repairs."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from objstore.formats.filenames import policy_of_directory
 from objstore.formats.messages import (
     Address,
     ClaimPartition,
     DigestPartitions,
-    IndexTarget,
     ListPartition,
     PartitionDigests,
     PartitionList,
-    PushObject,
     Ready,
     Target,
 )
 from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX, ENTRIES_PER_CALL_MAX
 from objstore.model.errors import Code, NodeError
-from objstore.model.names import ObjectName
 from objstore.object.device import ObjectDevice
 from objstore.object.digests import DigestLog
-from objstore.object.files import Place
 from objstore.object.holdings import Holdings
-from objstore.object.merge import valid_name
 from objstore.object.push import Pusher
-from objstore.object.reader import Corrupt
 from objstore.object.removal import Removal
+from objstore.object.repairs import Repairs
 from objstore.object.replicator import ObjectReplicator
-from objstore.placement.places import Placement, Replica
-from objstore.rpc.interface import CallContext, Caller, Dispatcher, PeerUnavailable
+from objstore.placement.places import Placement
+from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, CrashPoints, Worker
 from objstore.runtime.pacing import TokenBucket
 
-logger = logging.getLogger("objstore.object")
-
-REPAIRS_UNDER_WAY_MAX = 64
-REPAIR_TIMEOUT_S = 60.0
 PARTITION_MAX = 1 << 32
 
 
@@ -77,7 +65,7 @@ class Replication:
             device.name: Holdings(device, DigestLog(device.disk.fs, settings.boot), clock, settings.horizon) for device in devices
         }
         self._claims: dict[Target, tuple[str, float]] = {}
-        self._repairs: set[asyncio.Task[None]] = set()
+        self._repairs = Repairs(settings.placement, settings.own, caller, clock, settings.horizon)
         pusher = Pusher(caller, pace=TokenBucket(clock, settings.bytes_per_s, settings.burst_bytes))
         self.replicator = ObjectReplicator(
             self._holdings.values(),
@@ -86,10 +74,11 @@ class Replication:
             caller,
             pusher,
             Removal(points),
+            self._repairs,
             settings.horizon,
         )
         for holdings in self._holdings.values():
-            holdings.device.set_aside_listeners.append(self._damaged)
+            holdings.device.set_aside_listeners.append(self._repairs.damaged)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Answer other replicators."""
@@ -108,10 +97,7 @@ class Replication:
 
     async def stop(self) -> None:
         """End repairs under way; the replicators of other nodes do what is left."""
-        for task in self._repairs:
-            task.cancel()
-        if self._repairs:
-            await asyncio.wait(self._repairs)
+        await self._repairs.stop()
 
     # --- answers -----------------------------------------------------------------------------------------------
 
@@ -148,42 +134,3 @@ class Replication:
         if target.policy < 0 or not 0 <= target.partition < PARTITION_MAX:
             raise NodeError(Code.BAD_REQUEST, "not a policy and partition")
         return target
-
-    # --- repairs -----------------------------------------------------------------------------------------------
-
-    def _damaged(self, device: ObjectDevice, place: Place, error: Corrupt) -> None:
-        """A file went to quarantine: ask the other primaries for theirs at once, without waiting for their next pass."""
-        if len(self._repairs) < REPAIRS_UNDER_WAY_MAX:
-            task = asyncio.get_running_loop().create_task(self._repair(device, place, error.name))
-            self._repairs.add(task)
-            task.add_done_callback(self._repairs.discard)
-
-    async def _repair(self, device: ObjectDevice, place: Place, name: str) -> None:
-        top, _, number = place.directory.partition("/")
-        policy = policy_of_directory(top)
-        assert policy is not None
-        replicas = self._settings.placement.primaries(policy, int(number))
-        here = [one for one in replicas if one.address in self._settings.own and one.target.device == device.name]
-        if not here or device.disk.failed is not None:
-            return
-        index = self._index(place, policy, here[0], name)
-        for other in replicas:
-            if other == here[0]:
-                continue
-            address, target = here[0]
-            request = PushObject(other.target, place.hash, name, address.ip, address.port, target, index)
-            try:
-                await self._caller.call(other.address, request, timeout_s=REPAIR_TIMEOUT_S)
-            except (NodeError, PeerUnavailable) as refusal:
-                logger.info(
-                    "no copy from a peer", extra={"peer": f"{other.address.ip}:{other.address.port}", "error": str(refusal)}
-                )
-                continue
-            logger.warning("object repaired", extra={"device": device.name, "object": name, "from": other.target.device})
-            return
-
-    def _index(self, place: Place, policy: int, here: Replica, name: str) -> IndexTarget | None:
-        if not valid_name(name):
-            return None
-        found = self._settings.placement.object(ObjectName(*name[1:].split("/", 2)), policy)
-        return found.index[found.replicas.index(here)] if found.hash == place.hash else None

@@ -37,6 +37,7 @@ from objstore.object.holdings import Holdings, files_of
 from objstore.object.merge import valid_name
 from objstore.object.push import Misplaced, Push, Pusher
 from objstore.object.removal import Removal
+from objstore.object.repairs import Repairs
 from objstore.placement.places import Placement, Replica
 from objstore.rpc.interface import Caller, PeerUnavailable
 from objstore.runtime.interface import Progress
@@ -66,7 +67,8 @@ class _Block:
 
 class ObjectReplicator:
     """Worker. Figures: partitions, in_sync, differing (with at least one primary), pushed, failed (pushes and peers that did not
-    answer), handoffs (partitions that belong elsewhere), removed (objects handed back), reclaimed (deletions forgotten).
+    answer), handoffs (partitions that belong elsewhere), removed (objects handed back), reclaimed (deletions forgotten), missed
+    (objects of which something newer than what is here is in quarantine, and no good copy was got yet).
     """
 
     name = "object-replicator"
@@ -79,6 +81,7 @@ class ObjectReplicator:
         caller: Caller,
         pusher: Pusher,
         removal: Removal,
+        repairs: Repairs,
         horizon: Callable[[], int],
     ) -> None:
         """`own`: the addresses in the rings of this process. `horizon` as for Holdings."""
@@ -89,13 +92,14 @@ class ObjectReplicator:
         self._caller = caller
         self._pusher = pusher
         self._removal = removal
+        self._repairs = repairs
         self._horizon = horizon
         self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE_MAX)
         self._errors_logged = 0
 
     async def run_once(self) -> dict[str, int]:
         """One pass over all devices. A device or peer that fails does not hold up the others."""
-        names = ("partitions", "in_sync", "differing", "pushed", "failed", "handoffs", "removed", "reclaimed")
+        names = ("partitions", "in_sync", "differing", "pushed", "failed", "handoffs", "removed", "reclaimed", "missed")
         figures: Counter[str] = Counter(dict.fromkeys(names, 0))
         self._errors_logged = 0
         self.progress = Progress()
@@ -115,6 +119,10 @@ class ObjectReplicator:
                     self._complain(figures, "partitions not replicated", holdings.device, error)
                 self.progress.done += len(block.partitions)
         for holdings in self._holdings:
+            try:
+                figures["missed"] += await self._repairs.run(holdings.device)
+            except NodeError as error:
+                self._complain(figures, "what was lost is not asked for", holdings.device, error)
             await holdings.save()
         return dict(figures)
 

@@ -160,8 +160,8 @@ class ObjectServer:
         fs = device.disk.fs
 
         def read(files: Files) -> ObjectReply:
+            device.require_sound(place, files)
             if not files.alive:
-                device.require_not_missed(place, files)
                 if files.deleted:
                     read_newest(fs, place, files, request.name)
                 raise NodeError(Code.NOT_FOUND, "", files.timestamp)
@@ -185,7 +185,7 @@ class ObjectServer:
         place = place_of(request.target.policy, request.target.partition, request.hash)
 
         def read(files: Files) -> ObjectFiles:
-            device.require_not_missed(place, files)
+            device.require_sound(place, files)
             version = read_newest(device.disk.fs, place, files, request.name) if files.timestamp else None
             return ObjectFiles(version, files.paths(place))
 
@@ -235,7 +235,7 @@ class ObjectServer:
                 except NodeError as error:
                     if error.code not in (Code.NEWER_EXISTS, Code.TOO_FAR_AHEAD):
                         raise
-                    await exchange.send(Refused(error.code.value, error.text, error.timestamp))
+                    await exchange.send(Refused.of(error))
                 else:
                     await exchange.finish()
                     return

@@ -16,6 +16,7 @@ from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
 from objstore.formats.pending import PendingUpdate, frame
 from objstore.model.errors import Code, NodeError
 from objstore.model.listed import container_of, row_of
+from objstore.model.lost import NONE, Lost
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.model.version import Version
@@ -102,12 +103,12 @@ class ObjectWriter:
         tombstone = Version(request.name, request.timestamp, deleted=True)
         async with device.locks.of(subject.place):
             before = await device.files(subject.place)
-            missed = device.missed(subject.place, before)
+            missed = device.lost(subject.place, before)
             if before.deleted and before.timestamp == request.timestamp:
                 step = None
             else:
                 _require_newer(request.timestamp, before, request.pushed, missed)
-                if request.expected_delete_at and before.alive:
+                if request.expected_delete_at and before.alive and missed == NONE:
                     await self._require_delete_at(subject, request.expected_delete_at)
                 after = Files(request.timestamp, True)
                 step = _Step(
@@ -122,7 +123,7 @@ class ObjectWriter:
                     row_of(tombstone),
                 )
             id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row_of(tombstone), before.alive or missed > 0)
+        return await self._tell(subject, id_, row_of(tombstone), _existed(before, missed))
 
     async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
         """Replace headers and user metadata. Raises NodeError."""
@@ -132,8 +133,10 @@ class ObjectWriter:
         async with device.locks.of(place):
             before = await device.files(place)
             if not before.alive:
-                device.require_not_missed(place, before)
+                device.require_sound(place, before)
                 raise NodeError(Code.NOT_FOUND, "no object to post to", before.timestamp)
+            if not request.pushed:
+                device.require_sound(place, before)
             if timestamp < before.newest or timestamp == before.timestamp:
                 raise NodeError(Code.NEWER_EXISTS, "", before.newest)
             data, old = await self._read_for_post(subject)
@@ -190,7 +193,7 @@ class ObjectWriter:
         row = row_of(version)
         async with subject.device.locks.of(place):
             before = await subject.device.files(place)
-            missed = subject.device.missed(place, before)
+            missed = subject.device.lost(place, before)
             step = None
             if before.timestamp != timestamp or before.deleted:
                 _require_newer(timestamp, before, pushed, missed)
@@ -203,7 +206,7 @@ class ObjectWriter:
                 change = Change(path, content, {ATTRIBUTE: attribute}, unlink=obsolete.paths(place))
                 step = _Step(change, after, row)
             id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row, before.alive or missed > 0)
+        return await self._tell(subject, id_, row, _existed(before, missed))
 
     async def _read_meta(self, subject: Subject) -> Version:
         def read(files: Files) -> Version:
@@ -268,12 +271,17 @@ class ObjectWriter:
         return Stored(indexed, existed)
 
 
-def _require_newer(timestamp: int, before: Files, pushed: bool, missed: int) -> None:
+def _existed(before: Files, missed: Lost) -> bool:
+    """Whether there was an object, as far as is known here."""
+    return missed.data > 0 or (before.alive and not missed.deletion)
+
+
+def _require_newer(timestamp: int, before: Files, pushed: bool, missed: Lost) -> None:
     """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users. What went
     to quarantine (`missed`) was older than any change that a user may make now, and may come back as it was.
     """
-    if timestamp < missed and not pushed:
-        raise NodeError(Code.NEWER_EXISTS, "", missed)
+    if timestamp < missed.newest and not pushed:
+        raise NodeError(Code.NEWER_EXISTS, "", missed.newest)
     if timestamp <= (before.timestamp if pushed else before.newest):
         raise NodeError(Code.NEWER_EXISTS, "", before.newest)
 

@@ -12,7 +12,8 @@ from crc32c import crc32c
 
 from objstore.formats.messages import GetObject, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
-from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority
+from objstore.model.lost import NONE
+from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority, outvoted
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.completion import Completion
@@ -108,7 +109,7 @@ class Finder:
 class _Search:
     """One search over the primaries, in the order given."""
 
-    __slots__ = ("_bytes_from", "_next", "_order", "_part", "damaged", "extra", "fan", "nodes", "place", "quorum", "replies", "txn")
+    __slots__ = ("_bytes_from", "_next", "_order", "_part", "extra", "fan", "lost", "nodes", "place", "quorum", "replies", "txn")
 
     def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int]) -> None:
         self.nodes = nodes
@@ -118,8 +119,8 @@ class _Search:
         self.quorum = ReadQuorum(len(place.replicas))
         self.replies: dict[int, ObjectReply] = {}
         self.extra: list[Replica] = []
-        self.damaged = 0
-        """The newest version of which a replica has its copy in quarantine, and nothing as new."""
+        self.lost = NONE
+        """The newest of what replicas have in quarantine, and nothing as new."""
         self._part = part
         self._order = order
         self._next = 0
@@ -176,8 +177,8 @@ class _Search:
         elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
             deleted = outcome.timestamp
             self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
-        elif isinstance(outcome, NodeError) and outcome.code is Code.CORRUPT and outcome.timestamp:
-            self.damaged = max(self.damaged, outcome.timestamp)
+        elif isinstance(outcome, NodeError) and outcome.code is Code.CORRUPT and outcome.lost != NONE:
+            self.lost = self.lost.with_(outcome.lost)
             self.quorum.answered(index, NOTHING)
         else:
             self.quorum.failed(index)
@@ -189,12 +190,18 @@ class _Search:
         return reply.body is None or crc32c(reply.body) == reply.crc
 
     def only_damaged(self) -> bool:
-        """Whether a damaged version is newer than what the sound copies say, and no majority of these shows that it was never
-        acknowledged.
+        """Whether a version, deletion or metadata that was lost is newer than all that sound copies say, and these do not show
+        that it was never acknowledged. A lost deletion is not missed where there is nothing that it deleted.
         """
         quorum = self.quorum
-        outvoted = quorum.newest != NOTHING and len(quorum.holders) >= majority(len(self.place.replicas))
-        return self.damaged > quorum.newest[0] and not outvoted
+        newest = quorum.newest
+        missed = self.lost.beyond(*newest)
+        if missed == NONE:
+            return False
+        if not missed.data and not any(quorum.orders[index] == newest for index in self.replies):
+            return False
+        count = len(self.place.replicas)
+        return not outvoted(self.lost, [order for index, order in quorum.orders.items() if index < count], count)
 
     def found(self) -> Found:
         quorum, replies, primaries = self.quorum, self.replies, self.place.replicas

@@ -155,7 +155,7 @@ class SocketExchange:
         if not isinstance(error, NodeError):
             error = NodeError(Code.INTERNAL, type(error).__name__)
         if not (self._over or self._sent_done):
-            await self.send(Refused(error.code, error.text, error.timestamp))
+            await self.send(Refused.of(error))
             self.done_sending()
 
     def done_sending(self) -> None:

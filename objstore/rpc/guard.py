@@ -15,7 +15,7 @@ async def answer(handler: Handler, request: Message, context: CallContext) -> Me
     try:
         return await handler(request, context)
     except NodeError as error:
-        return Refused(error.code, error.text, error.timestamp)
+        return Refused.of(error)
     except Exception as error:
         log_defect("handler failed", type(request).__name__, context.txn, error)
         return Refused(Code.INTERNAL, f"{type(request).__name__} failed: {type(error).__name__}")
@@ -56,4 +56,4 @@ def node_error(refused: Refused) -> NodeError:
         code = Code(refused.code)
     except ValueError:
         return NodeError(Code.INTERNAL, f"{refused.code}: {refused.text}", refused.timestamp)
-    return NodeError(code, refused.text, refused.timestamp)
+    return NodeError(code, refused.text, refused.timestamp, refused.lost)

@@ -172,7 +172,7 @@ class LocalExchange:
         if not isinstance(error, NodeError):
             error = NodeError(Code.INTERNAL, type(error).__name__)
         if not (self._aborted or self._out.ended):
-            await self.send(Refused(error.code, error.text, error.timestamp))
+            await self.send(Refused.of(error))
             self._end()
 
     def _end(self) -> None:

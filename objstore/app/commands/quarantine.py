@@ -15,7 +15,7 @@ from objstore.formats.messages import (
 )
 from objstore.model.errors import NodeError
 
-HEADING = ("DEVICE", "ENTRY", "SINCE", "NAME", "REASON", "FILE")
+HEADING = ("DEVICE", "ENTRY", "SINCE", "STATE", "NAME", "REASON", "FILE")
 
 
 def show(device: str | None, config: str | None, data: str | None) -> int:
@@ -28,7 +28,8 @@ def show(device: str | None, config: str | None, data: str | None) -> int:
             answer = await cluster.ask(address, ListQuarantine(name), QuarantineList)
             for entry in answer.entries:
                 since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time_s))
-                rows.append((label, entry.id, since, entry.name or "?", entry.reason, entry.path))
+                state = "superseded" if entry.superseded else "missed"
+                rows.append((label, entry.id, since, state, entry.name or "?", entry.reason, entry.path))
         return rows, silent
 
     rows, silent = on_cluster(config, data, work)
@@ -45,7 +46,7 @@ def show(device: str | None, config: str | None, data: str | None) -> int:
 
 
 def restore(device: str, entry: str, config: str | None, data: str | None) -> int:
-    """Put one file back. Raises Failure when it is not there or still does not verify."""
+    """Put one file back. Raises Failure when it is not there, still does not verify, or is not wanted any more."""
 
     async def work(cluster: Cluster) -> None:
         ((address, name),) = (await _devices(cluster, device))[0].values()

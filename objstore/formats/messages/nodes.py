@@ -3,6 +3,8 @@
 import msgspec
 
 from objstore.formats.messages.addressing import Message
+from objstore.model.errors import NodeError
+from objstore.model.lost import NONE, Lost
 
 
 class NodeStatus(Message, frozen=True):
@@ -76,6 +78,7 @@ class QuarantineEntry(msgspec.Struct, array_like=True, frozen=True):
     reason: str
     name: str  # "/a/c/o", "" when unreadable
     time_s: float
+    superseded: bool = False  # the object was repaired, written or deleted since
 
 
 class QuarantineList(Message, frozen=True):
@@ -83,7 +86,9 @@ class QuarantineList(Message, frozen=True):
 
 
 class RestoreQuarantine(Message, frozen=True):
-    """Put one quarantined file back where it was. Reply: Ready. Refused: not_found, corrupt (its checksums still fail)."""
+    """Put one quarantined file back where it was. Reply: Ready. Refused: not_found, corrupt (its checksums still fail),
+    newer_exists (the object was repaired, written or deleted since).
+    """
 
     device: str
     id: str
@@ -95,3 +100,9 @@ class Refused(Message, frozen=True):
     code: str
     text: str
     timestamp: int = 0
+    lost: Lost = NONE
+
+    @classmethod
+    def of(cls, error: NodeError) -> "Refused":
+        """What crosses the wire for an error."""
+        return cls(error.code, error.text, error.timestamp, error.lost)

@@ -17,8 +17,7 @@ async def repaired(node: Node) -> None:
     replication = node.object._replication
     assert replication is not None
     async with asyncio.timeout(5):
-        while replication._repairs:
-            await asyncio.wait(set(replication._repairs))
+        await replication._repairs.settled()
 
 
 async def expect_made_good(cluster: Cluster, name: ObjectName, body: bytes, number: int = 0) -> dict[str, int]:

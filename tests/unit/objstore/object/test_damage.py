@@ -10,6 +10,7 @@ from objstore.formats.filenames import FileKind, file_name
 from objstore.formats.messages import (
     GetObject,
     ListQuarantine,
+    PostObject,
     QuarantineEntry,
     QuarantineList,
     ReadObject,
@@ -181,8 +182,9 @@ async def test_a_damaged_metadata_file_hides_the_object_until_it_is_repaired(nod
     os.setxattr(path, XATTR, b"nonsense")
     assert await code_of(node.get()) is Code.CORRUPT
     await expect_quarantined(node, path)
-    assert (await node.get()).version.order == (at(1), at(1))
-    await node.post(2, {"a": "1"})
+    assert await code_of(node.get()) is Code.CORRUPT, "the metadata that it has is no longer the newest"
+    assert await code_of(node.post(3, {"b": "1"})) is Code.CORRUPT, "the content type may have been in what was lost"
+    await node.call(PostObject(TARGET, HASH, NAME, at(2), {}, {"a": "1"}, None, None, 0, True))
     assert (await node.get()).version.user == {"a": "1"}
 
 
@@ -288,7 +290,8 @@ async def test_superseded_files_stay_while_what_replaced_them_is_damaged(rig: Ri
     torn.write_bytes(b"")
     again = await rig.node()
     assert await code_of(again.get()) is Code.CORRUPT
-    assert (await again.get()).body == b"old"
+    assert await code_of(again.get()) is Code.CORRUPT, "a newer version was here"
+    assert [path.read_bytes() for path in again.files()] == [b"old"]
 
 
 async def test_files_removed_behind_our_back_are_missed(node: Node) -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
 from objstore.formats.messages import DeleteObject, PutObject, Ready, RestoreQuarantine, StatObject
 from objstore.model.errors import Code, NodeError
+from objstore.model.lost import Lost
 from objstore.model.version import Version
+from objstore.object.files import Files
 from objstore.object.removal import Removal
 from objstore.runtime.crashpoints import NoCrashPoints
 from tests.unit.objstore.object.rig import HASH, NAME, TARGET, Node, Rig, at
@@ -86,11 +90,21 @@ async def test_a_change_must_be_later_than_what_was_damaged(node: Node) -> None:
     assert node.files() == []
 
 
-async def test_what_another_replica_has_is_taken_in_though_it_is_older(node: Node) -> None:
+async def test_an_older_version_is_taken_in_and_not_served(rig: Rig, node: Node) -> None:
+    """Another replica had only that: a copy more, but not what counts."""
     await damaged(node, 3)
     version = Version(NAME, at(2), size=3, etag=hashlib.md5(b"old").hexdigest())
     await node.call(PutObject(TARGET, HASH, version, b"old", None, True))
-    assert (await node.get()).body == b"old", "which is newest among all replicas, the proxy finds out"
+    for one in (node, None):
+        if one is None:
+            await node.stop()
+            one = await rig.node()
+        assert len(one.files()) == 1
+        for work in (one.get(), one.get(inline_max=-1), one.post(4, {}), one.call(StatObject(TARGET, HASH, NAME))):
+            assert await refusal(work) == (Code.CORRUPT, at(3))
+        assert await refusal(one.put(b"older", 2.5)) == (Code.NEWER_EXISTS, at(3))
+    await one.put(b"newer", 5)
+    assert (await one.get()).body == b"newer"
 
 
 async def test_a_restored_file_is_there_again(rig: Rig, node: Node) -> None:
@@ -112,22 +126,100 @@ async def test_a_damaged_file_that_cannot_be_set_aside_leaves_no_room(node: Node
     assert len(node.files()) == 1
 
 
-async def test_only_data_is_missed(node: Node) -> None:
+async def spoil(node: Node, suffix: str) -> None:
+    (path,) = node.files(suffix)
+    path.unlink()
+    path.mkdir()
+    assert (await refusal(node.get()))[0] is Code.CORRUPT
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_deletions_and_metadata_are_missed_too(rig: Rig, node: Node, restarts: bool) -> None:
+    async def lost() -> tuple[Code, Lost]:
+        nonlocal node
+        if restarts:
+            await node.stop()
+            node = await rig.node()
+        with pytest.raises(NodeError) as caught:
+            await node.get()
+        return caught.value.code, caught.value.lost
+
     await node.put(b"body", 1)
     await node.post(2, {"a": "b"})
-    (meta,) = node.files(".meta")
-    meta.chmod(0o600)
-    meta.unlink()
-    meta.mkdir()
-    assert await refusal(node.get()) == (Code.CORRUPT, 0)
-    assert (await node.get()).body == b"body"
-    await node.delete(3)
     await node.drained()
-    (tombstone,) = node.files(".ts")
-    tombstone.unlink()
-    tombstone.mkdir()
-    assert await refusal(node.get()) == (Code.CORRUPT, 0)
+    await spoil(node, ".meta")
+    assert await lost() == (Code.CORRUPT, Lost(meta=at(2)))
+    await node.delete(3)
+    assert await refusal(node.get()) == (Code.NOT_FOUND, at(3))
+    await node.drained()
+    await spoil(node, ".ts")
+    assert await lost() == (Code.CORRUPT, Lost(deletion=at(3)))
+    version = Version(NAME, at(1), size=3, etag=hashlib.md5(b"old").hexdigest())
+    await node.call(PutObject(TARGET, HASH, version, b"old", None, True))
+    assert await lost() == (Code.CORRUPT, Lost(deletion=at(3)))
+    await node.call(DeleteObject(TARGET, HASH, NAME, at(3), None, True))
+    assert await refusal(node.get()) == (Code.NOT_FOUND, at(3))
+
+
+async def test_nobody_hears_that_it_is_missing_while_it_is_moved(node: Node) -> None:
+    await node.put(b"body", 1)
+    flip(node.data_file(), 2)
+    move, heard = node.device.quarantine.move, []
+    moved, go = threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **more: Any) -> str:
+        id_ = move(*args, **more)
+        moved.set()
+        assert go.wait(10)
+        return id_
+
+    node.device.quarantine.move = slowly
+    reader = asyncio.create_task(refusal(node.get()))
+    assert await asyncio.to_thread(moved.wait, 10)
+    others = [asyncio.create_task(refusal(node.get())) for _ in range(4)]
+    await asyncio.sleep(0.02)
+    go.set()
+    heard = await asyncio.gather(reader, *others)
+    assert set(heard) == {(Code.CORRUPT, at(1))}
+
+
+async def test_what_leaves_with_its_partition_is_not_missed_when_that_comes_back(rig: Rig, node: Node) -> None:
+    await damaged(node)
+    assert await Removal(NoCrashPoints()).reclaim(node.device, 0, TARGET.partition, at(3)) == 0
+    assert await refusal(node.get()) == (Code.CORRUPT, at(1)), "the partition is still here"
+    await node.put(b"other", 2, name="/a/c/other", hash_=bytes(16))
+    await Removal(NoCrashPoints()).remove(node.device, 0, TARGET.partition, {}, 0)
+    assert await refusal(node.get()) == (Code.CORRUPT, at(1)), "some of it is"
+    held = {bytes(16): Files(at(2))}
+    assert await Removal(NoCrashPoints()).remove(node.device, 0, TARGET.partition, held, 0) == 1
+    for one in (node, None):
+        if one is None:
+            await node.stop()
+            one = await rig.node()
+        assert await refusal(one.get()) == (Code.NOT_FOUND, 0)
+
+
+async def test_what_was_superseded_is_not_restored(node: Node) -> None:
+    """It would come back, and replication would bring it to all."""
+    await damaged(node)
+    await node.delete(2)
+    assert await Removal(NoCrashPoints()).reclaim(node.device, 0, TARGET.partition, at(3)) == 1
+    (entry,) = await entries(node)
+    assert entry.superseded
+    flip(node.root / "quarantine" / entry.id / entry.path.rpartition("/")[2], 2)
+    assert await refusal(node.call(RestoreQuarantine("d1", entry.id))) == (Code.NEWER_EXISTS, at(1))
     assert await refusal(node.get()) == (Code.NOT_FOUND, 0)
+    assert len(await entries(node)) == 1
+
+
+async def test_a_file_of_another_object_was_never_this_one(node: Node) -> None:
+    await node.put(b"right", 1)
+    await node.put(b"wrong", 2, name="/a/c/other", hash_=bytes(16))
+    (source,) = (path for path in node.files() if path.name.startswith(bytes(16).hex()))
+    source.rename(source.with_name(source.name.replace(bytes(16).hex(), HASH.hex())))
+    node.device.index.forget(node.place.directory)
+    assert await refusal(node.get()) == (Code.CORRUPT, 0)
+    assert (await node.get()).body == b"right"
 
 
 async def test_many_readers_hear_the_same(node: Node) -> None:

@@ -1,10 +1,12 @@
 """What users see of an object whose copies are damaged: a good copy, or that it is unavailable. Never that it is not there."""
 
 import asyncio
+import time
+from collections.abc import Awaitable
 
 import pytest
 
-from objstore.formats.messages import DeleteObject, GetObject, Message, PutObject
+from objstore.formats.messages import DeleteObject, GetObject, Message, PostObject, PutObject
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.errors import Code, InsufficientStorage, NodeError, ObjectNotFound, Unavailable
 from objstore.model.names import ObjectName
@@ -151,3 +153,117 @@ async def test_another_object_is_still_not_found(cluster: Cluster, store: Cluste
     await damage(cluster, name, 0, 1, 2)
     with pytest.raises(ObjectNotFound):
         await get(store, named(cluster, "other"))
+
+
+# --- one copy rots of what another replica has just missed (G5, G14) -----------------------------------------------------------
+
+
+async def missed_by(cluster: Cluster, kind: type[Message], node: int, work: Awaitable[object]) -> None:
+    """Do `work` while `node` takes no such message, and see that it stays without."""
+    refuse(cluster, kind, node)
+    await work
+    await asyncio.sleep(0.05)
+    cluster.network.heal()
+
+
+async def change(cluster: Cluster, store: ClusterStore, name: ObjectName, what: str, missing: int) -> None:
+    """Change an object that holds b"old" on all three, on all but one of them."""
+    if what == "put":
+        await missed_by(cluster, PutObject, missing, put(store, name, b"new"))
+    elif what == "delete":
+        await missed_by(cluster, DeleteObject, missing, store.delete_object(OWNER, name, NO_CONDITIONS))
+    else:
+        await missed_by(cluster, PostObject, missing, store.post_object(OWNER, name, NewObject("", user={"a": "new"}), None))
+    await store.nodes.stop()
+
+
+async def seen(store: ClusterStore, name: ObjectName) -> str:
+    """What a reader is told."""
+    try:
+        body, version = await get(store, name), await head(store, name)
+    except ObjectNotFound:
+        return "deleted"
+    except Unavailable:
+        return "unavailable"
+    return "new" if version.user.get("a") == "new" else body.decode()
+
+
+SUFFIX = {"put": "data", "delete": "ts", "post": "meta"}
+TRUTH = {"put": "new", "delete": "deleted", "post": "new"}
+
+
+async def rot(cluster: Cluster, name: ObjectName, what: str, node: int) -> None:
+    """Damage the newest file of a node, have it found, and wait until the node has done what it can."""
+    place = cluster.place(name)
+    (file,) = cluster.nodes[node].root.glob(f"objects/*/{place.hash.hex()}.*.{SUFFIX[what]}")
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(NodeError) as caught:
+        await cluster.ask(node, GetObject(place.replicas[node].target, place.hash, place.name))
+    assert caught.value.code is Code.CORRUPT
+    await cluster.nodes[node].object._replication._repairs.settled()
+
+
+@pytest.mark.parametrize("what", ["put", "delete", "post"])
+@pytest.mark.parametrize(("missing", "rotten"), [(m, r) for m in range(3) for r in range(3) if m != r])
+@pytest.mark.parametrize("turn", range(3))
+async def test_the_newest_is_what_is_read_and_repaired(
+    cluster: Cluster, store: ClusterStore, what: str, missing: int, rotten: int, turn: int
+) -> None:
+    """Whoever is asked first, for a copy or by a reader."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    await change(cluster, store, name, what, missing)
+    await rot(cluster, name, what, rotten)
+    reader = cluster.store()
+    reader._opener._finder._turn = turn
+    for _ in range(3):
+        assert await seen(reader, name) == TRUTH[what]
+
+
+@pytest.mark.parametrize("what", ["put", "delete", "post"])
+@pytest.mark.parametrize(("missing", "rotten"), [(m, r) for m in range(3) for r in range(3) if m != r])
+async def test_without_the_one_good_copy_nothing_older_is_served(
+    cluster: Cluster, store: ClusterStore, what: str, missing: int, rotten: int
+) -> None:
+    """It is down when the other rots: what the third has is taken in, and still not believed. Then it comes back."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    await change(cluster, store, name, what, missing)
+    (good,) = {0, 1, 2} - {missing, rotten}
+    cluster.down(good)
+    await rot(cluster, name, what, rotten)
+    await cluster.nodes[missing].run("object-replicator")
+    figures = await cluster.nodes[rotten].run("object-replicator")
+    assert figures["missed"] == 1
+    for _ in range(4):
+        assert await seen(cluster.store(), name) == "unavailable"
+    cluster.network.heal()
+    assert (await cluster.nodes[rotten].run("object-replicator"))["missed"] == 0
+    cluster.down(good)
+    for _ in range(4):
+        assert await seen(cluster.store(), name) == TRUTH[what]
+
+
+@pytest.mark.parametrize("what", ["put", "delete", "post"])
+async def test_what_was_never_acknowledged_is_not_missed_for_ever(
+    cluster: Cluster, store: ClusterStore, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it cannot be on its way any more; and reads need not wait for that."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    kind = {"put": PutObject, "delete": DeleteObject, "post": PostObject}[what]
+    refuse(cluster, kind, 1, 2)
+    with pytest.raises(InsufficientStorage):
+        await change(cluster, store, name, what, 1)
+    await store.nodes.stop()
+    cluster.network.heal()
+    await rot(cluster, name, what, 0)
+    for _ in range(4):
+        assert await seen(cluster.store(), name) == "old"
+    assert (await cluster.nodes[0].run("object-replicator"))["missed"] == 1
+    monkeypatch.setattr(cluster.clock, "now", lambda: time.time() + 61)
+    assert (await cluster.nodes[0].run("object-replicator"))["missed"] == 0
+    place = cluster.place(name)
+    reply = await cluster.ask(0, GetObject(place.replicas[0].target, place.hash, place.name, 100))
+    assert reply.body == b"old"

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from objstore.formats.messages import REGISTRY, DaemonReport, Refused, RunDaemon, StatTable, TableInfo, Target
+from objstore.model.lost import NONE, Lost
 from objstore.rpc.codec import Codec
 from objstore.rpc.frames import ProtocolError
 
@@ -25,10 +26,10 @@ def test_round_trip() -> None:
 
 def test_an_older_peer_ignores_what_it_does_not_know_and_a_newer_one_fills_in() -> None:
     codec = Codec()
-    newer = msgspec.msgpack.encode(["code", "text", 5, "a field of a later version"])
-    assert codec.decode(b"Refused", newer) == Refused("code", "text", 5)
+    newer = msgspec.msgpack.encode(["code", "text", 5, [1, 2, 3], "a field of a later version"])
+    assert codec.decode(b"Refused", newer) == Refused("code", "text", 5, Lost(1, 2, 3))
     older = msgspec.msgpack.encode(["code", "text"])
-    assert codec.decode(b"Refused", older) == Refused("code", "text", 0)
+    assert codec.decode(b"Refused", older) == Refused("code", "text", 0, NONE)
 
 
 @pytest.mark.parametrize("body", [b"", b"\x91", b"\x91\x05", b"\xff" * 20, b"\x91\xa1\xff"])
