@@ -138,7 +138,13 @@ class BodyTimeout(StoreError):
 
 
 class Unavailable(StoreError):
-    """No majority could be reached in time; the change may or may not have been applied (503)."""
+    """No majority could be reached in time; the change may or may not have been applied (503). `lost`: what of an object was
+    damaged everywhere, as far as replicas answered.
+    """
+
+    def __init__(self, text: str = "", lost: Lost = NONE) -> None:
+        super().__init__(text)
+        self.lost = lost
 
 
 class InsufficientStorage(StoreError):

@@ -23,7 +23,7 @@ from objstore.proxy.infocache import InfoCache, repair_request
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
 from objstore.proxy.listings import Lister, Listing
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.proxy.reads import NO_BYTES, Finder
+from objstore.proxy.reads import NO_BYTES, NOTHING_FOUND, Finder
 from objstore.proxy.tablewrites import Missing, NotEmpty, TableChange, TableWriter
 from objstore.proxy.writes import Writer
 from objstore.rpc.interface import Caller, Dispatcher
@@ -69,10 +69,17 @@ class Cleaner:
         """Delete an object if it has expired, as `row` says. False when it has not: then the row was old, and its container's
         replicas were told of the present one. The deletion has the same timestamp whoever carries it out, and however often.
 
+        Of an object whose copies are all damaged the row is believed, if it is of the version that was lost.
+
         Raises Unavailable, InsufficientStorage, Conflict when something newer came in between.
         """
         place = self._placement.object(name, policy)
-        found = await self._finder.find(place, NO_BYTES, "", everywhere=True)
+        try:
+            found = await self._finder.find(place, NO_BYTES, "", everywhere=True)
+        except Unavailable as error:
+            if not 0 < error.lost.newest <= max(row.timestamp, row.meta_timestamp):
+                raise
+            found = NOTHING_FOUND
         version, newest = found.version, found.timestamp
         if version is None:
             version = Version(str(name), found.tombstone, deleted=True)
@@ -111,20 +118,35 @@ class Cleaner:
         """Make a deleted container exist again if an object in it does. False when none does, or it exists: rows of objects that
         were deleted are put right. Idempotent. Raises Unavailable.
         """
-        marker = ""
+        marker, unknown = "", None
         while True:
             page = await self._contents(account, container, Query(PAGE_ROWS, marker))
-            if page.settings.exists or not page.rows:
+            if page.settings.exists:
                 return False
             for row in page.rows:
-                if await self._lives(ObjectName(account, container, row.name), page.settings.policy):
+                try:
+                    lives = await self._lives(ObjectName(account, container, row.name), page.settings.policy, row)
+                except Unavailable as error:  # one behind it may live
+                    unknown = unknown or error
+                    continue
+                if lives:
                     table = self._placement.container(account, container)
                     await self._tell(table, revived(page.settings), [])
                     return True
+            if not page.rows:
+                if unknown is not None:
+                    raise unknown
+                return False
             marker = page.rows[-1].name
 
-    async def _lives(self, name: ObjectName, policy: int) -> bool:
-        found = await self._finder.find(self._placement.object(name, policy), NO_BYTES, "", everywhere=True)
+    async def _lives(self, name: ObjectName, policy: int, row: ObjectRow) -> bool:
+        """An object whose copies are all damaged is there, and not missing."""
+        try:
+            found = await self._finder.find(self._placement.object(name, policy), NO_BYTES, "", everywhere=True)
+        except Unavailable as error:
+            if not error.lost.data:
+                raise
+            return not 0 < row.delete_at <= self.nodes.clock.now()
         if found.version is not None:
             return not 0 < found.version.delete_at <= self.nodes.clock.now()
         if found.tombstone:

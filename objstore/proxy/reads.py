@@ -40,6 +40,9 @@ class Found:
         return max(self.version.order) if self.version is not None else self.tombstone
 
 
+NOTHING_FOUND = Found(None, 0, None, (), ())
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What to send along: `length` bytes from `start` (see GetObject), when they are at most `inline_max`; -1 for none."""
@@ -77,7 +80,7 @@ class Finder:
                 raise Unavailable("too few replicas of the object answered")
             await self._ask_handoffs(search)
         if search.only_damaged():
-            raise Unavailable("every copy of the object that was found is damaged")
+            raise Unavailable("every copy of the object that was found is damaged", search.lost)
         if step is Read.COMPLETE:
             await self._complete(search)
         return search.found()

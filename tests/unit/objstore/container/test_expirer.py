@@ -9,7 +9,7 @@ import pytest
 from objstore.container import expiring
 from objstore.formats.messages import DeleteObject, PostObject, PutObject, Query
 from objstore.model.conditions import NO_CONDITIONS
-from objstore.model.errors import Code, ObjectNotFound
+from objstore.model.errors import Code, ObjectNotFound, Unavailable
 from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
@@ -20,7 +20,7 @@ from objstore.proxy.reads import Found
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import equal
 from tests.unit.objstore.proxy.cleaned import CleaningCluster, cleaning
-from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, get, head, named, put
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, damage, get, head, named, put
 
 EXPIRER = "object-expirer"
 
@@ -335,3 +335,32 @@ async def test_a_row_of_an_object_that_never_was_stored_on_a_majority(cluster: C
     for _ in range(3):
         await cluster.nodes[0].run(EXPIRER)
     assert await listed(store) == [] and (await cluster.nodes[0].run(EXPIRER))["expired"] == 0
+
+
+# --- objects whose copies are damaged ----------------------------------------------------------------------------
+
+
+async def test_an_object_that_is_damaged_everywhere_goes_too(cluster: CleaningCluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"x", headers=expiring_in(cluster, -100))
+    await damage(cluster, name, 0, 1, 2)
+    figures = await cluster.pass_of(EXPIRER)
+    assert (figures["expired"], figures["failed"]) == (1, 0)
+    assert await listed(store) == []
+    with pytest.raises(ObjectNotFound):
+        await get(store, name)
+
+
+async def test_a_row_older_than_what_was_damaged_decides_nothing(cluster: CleaningCluster, store: ClusterStore) -> None:
+    """The version that was lost may have been meant to stay; it may be restored."""
+    name = named(cluster, "o")
+    await put(store, name, b"x", headers=expiring_in(cluster, 50))
+    cluster.refuse_rows(0, 1, 2)
+    await put(store, name, b"y")
+    await cluster.settled(store)
+    await damage(cluster, name, 0, 1, 2)
+    cluster.clock.passed_s = 100
+    figures = await cluster.nodes[0].run(EXPIRER)
+    assert (figures["expired"], figures["failed"]) == (0, 1)
+    with pytest.raises(Unavailable):
+        await get(store, name)

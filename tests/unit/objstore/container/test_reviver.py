@@ -1,18 +1,19 @@
 """The container-reviver on whole clusters: a deleted container that holds an object after all is back, and no other."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from objstore.formats.messages import Query
 from objstore.model.conditions import NO_CONDITIONS
-from objstore.model.errors import Conflict, ContainerNotFound, StoreError
+from objstore.model.errors import Code, Conflict, ContainerNotFound, NodeError, StoreError
 from objstore.model.names import ObjectName
 from objstore.model.policy import Policies, Policy
+from objstore.object.files import Files, Place
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cleaned import CleaningCluster, cleaning
-from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, RESELLER, get, named, put
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, RESELLER, damage, get, named, put
 
 REVIVER = "container-reviver"
 POLICIES = Policies([Policy(0, "plain", default=True), Policy(1, "gold")])
@@ -226,3 +227,35 @@ async def test_in_an_account_made_again_it_goes_too(cluster: CleaningCluster, st
     assert (await cluster.pass_of("account-reaper"))["objects"] == 1
     assert await cluster.alive(name) == [None] * 3
     assert await counted(cluster, cluster.store()) == {}
+
+
+# --- objects whose copies are damaged ----------------------------------------------------------------------------
+
+
+async def test_a_damaged_object_is_not_missing(cluster: CleaningCluster, store: ClusterStore) -> None:
+    name = await deleted_before_its_row(cluster, store, 0, 1, 2)
+    await damage(cluster, name, 0, 1, 2, policy=1)
+    assert (await cluster.pass_of(REVIVER))["revived"] == 1
+    assert await listed(cluster.store()) == [name.object]
+    await cluster.store().delete_object(OWNER, name, NO_CONDITIONS)
+    await cluster.store().delete_container(OWNER, ACCOUNT, "c")
+
+
+async def test_one_that_cannot_be_judged_hides_none_behind_it(cluster: CleaningCluster, store: ClusterStore) -> None:
+    first = named(cluster, "a")
+    cluster.refuse_rows(0, 1, 2)
+    await put(store, first, b"abc")
+    last = await deleted_before_its_row(cluster, store, 0, 1, 2)
+    assert first < last
+    for number in (0, 1):  # of `first`, too few replicas answer
+        cluster.nodes[number].object._devices["d1"].require_sound = refusing(cluster.place(first).hash)
+    assert (await cluster.nodes[0].run(REVIVER))["revived"] == 1
+    assert set(await listed(cluster.store())) == {first.object, last.object}
+
+
+def refusing(hash_: bytes) -> Callable[[Place, Files], None]:
+    def require_sound(place: Place, _: Files) -> None:
+        if place.hash == hash_:
+            raise NodeError(Code.DEVICE_FAILED, "unreadable")
+
+    return require_sound

@@ -1,5 +1,6 @@
 """A whole cluster in one process: real account, container and object servers on real directories, and proxies over them."""
 
+import asyncio
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -215,3 +216,19 @@ async def head(store: ClusterStore, name: ObjectName, ctx: Context = OWNER) -> V
     read = await store.open_object(ctx, ReadRequest(name, NO_CONDITIONS, head=True))
     await read.close()
     return read.version
+
+
+async def damage(cluster: Cluster, name: ObjectName, *numbers: int, policy: int = 0) -> None:
+    """Damage the copies of some nodes, and have them found; they do not ask for good ones by themselves."""
+    place = cluster.place(name, policy)
+    await asyncio.sleep(0.05)  # superseded files are removed behind the answer
+    for number in numbers:
+        node = cluster.nodes[number]
+        (file,) = node.root.glob(f"objects*/*/{place.hash.hex()}.*.data")
+        file.write_bytes(b"")
+        node.object._devices["d1"].set_aside_listeners.clear()
+        try:
+            await cluster.ask(number, GetObject(place.replicas[0].target, place.hash, place.name))
+            raise AssertionError("damage was not found")
+        except NodeError as error:
+            assert error.code is Code.CORRUPT and not file.exists()

@@ -13,26 +13,13 @@ from objstore.model.names import ObjectName
 from objstore.proxy.bodies import from_memory
 from objstore.proxy.operations import NewObject, Upload
 from objstore.proxy.store import ClusterStore
-from tests.unit.objstore.proxy.cluster import OWNER, Cluster, get, head, named, put
+from tests.unit.objstore.proxy.cluster import OWNER, Cluster, damage, get, head, named, put
 
 
 def refuse(cluster: Cluster, kind: type[Message], *nodes: int) -> None:
     """Until the network heals, `nodes` have no space for such requests."""
     for node in nodes:
         cluster.network.fault(cluster.nodes[node].address).refuse[kind] = Code.NO_SPACE
-
-
-async def damage(cluster: Cluster, name: ObjectName, *nodes: int) -> None:
-    """Damage the copies of some nodes, and have them found; they do not ask for good ones by themselves."""
-    place = cluster.place(name)
-    await asyncio.sleep(0.05)  # superseded files are removed behind the answer
-    for node in nodes:
-        (file,) = cluster.nodes[node].data_files()
-        file.write_bytes(b"")
-        cluster.nodes[node].object._devices["d1"].set_aside_listeners.clear()
-        with pytest.raises(NodeError) as caught:
-            await cluster.ask(node, GetObject(place.replicas[0].target, place.hash, place.name))
-        assert caught.value.code is Code.CORRUPT and cluster.nodes[node].data_files() == []
 
 
 async def test_an_object_whose_every_copy_is_in_quarantine_is_unavailable(cluster: Cluster, store: ClusterStore) -> None:
