@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from objstore.testing.cluster import Cluster
 from objstore.testing.failures import ClusterError
+from objstore.testing.holdings import Replica
 from objstore.testing.snapshot import Copy
 
 SKEW_S = 8.0
+ABSENT_S = 1.0
+SPOILED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,45 @@ async def _rot(scene: Scene) -> None:
             continue
 
 
+async def _rot_of_the_newest(scene: Scene) -> None:
+    """A node is cut off and misses changes; bits flip in one of the two copies that others have of them. Then it is back, and the
+    node that holds the other copy is cut off: what the two still hold must not be taken for the truth.
+    """
+    cluster, victim = scene.cluster, scene.victim
+    absent, good = scene.rng.sample([name for name in cluster.nodes if name != victim], 2)
+    everyone = [*cluster.nodes, *cluster.proxies]
+    await cluster.partition(absent, [name for name in everyone if name != absent], refuse=True)
+    await asyncio.sleep(ABSENT_S)
+    names = [thing.name for thing in (await cluster.snapshot()).named("object").values()]
+    spoiled = 0
+    for name in scene.rng.sample(names, len(names)):
+        newest = _missed_by(cluster.replicas(name), absent, victim, good)
+        if newest is None or spoiled == SPOILED_MAX:
+            continue
+        part = "data" if newest.size and scene.rng.random() < 0.5 else "metadata"
+        try:
+            cluster.corrupt(name, newest, part="data" if part == "data" else "metadata")
+            spoiled += 1
+        except (ClusterError, FileNotFoundError):  # a client has just replaced it
+            continue
+    await cluster.heal()
+    await cluster.partition(good, [name for name in everyone if name != good], refuse=True)
+
+
+def _missed_by(replicas: list[Replica], absent: str, victim: str, good: str) -> Replica | None:
+    """The victim's newest file of an object, if `good` has the same and the absent node an older one, or none."""
+    newest: dict[str, Replica] = {}
+    for one in replicas:
+        if one.primary is not None and (one.node not in newest or one.timestamp > newest[one.node].timestamp):
+            newest[one.node] = one
+    if victim not in newest or good not in newest:
+        return None
+    ours, theirs = newest[victim], newest[good]
+    if (ours.timestamp, ours.kind) != (theirs.timestamp, theirs.kind):
+        return None
+    return ours if absent not in newest or newest[absent].timestamp < ours.timestamp else None
+
+
 def _holds(copies: list[Copy], node: str) -> bool:
     return any(copy.node == node for copy in copies)
 
@@ -187,5 +229,10 @@ PASSING: Mapping[str, Fault] = {
     "everything": _everything,
 }
 """They harm no copy: one may follow the other."""
-DAMAGING: Mapping[str, Fault] = {"bit rot": _rot, "lost disk": _lose, "ring change": _rings}
-"""Before and after each of them all copies are good."""
+DAMAGING: Mapping[str, Fault] = {
+    "bit rot": _rot,
+    "rot of the newest": _rot_of_the_newest,
+    "lost disk": _lose,
+    "ring change": _rings,
+}
+"""Before and after each of them all copies are good. (What another node has missed is not damaged.)"""

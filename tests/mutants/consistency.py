@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 REPLICATOR = "objstore/object/replicator.py"
+REPAIRS = "objstore/object/repairs.py"
 REMOVAL = "objstore/object/removal.py"
 LIFETIME = "objstore/app/lifetime.py"
 UPTIME = "objstore/runtime/uptime.py"
@@ -86,10 +87,66 @@ CONSISTENCY = (
     ),
     Mutant(
         "a damaged copy is set aside and not replaced",
-        "objstore/object/replication.py",
-        "if len(self._repairs) < REPAIRS_UNDER_WAY_MAX:",
+        REPAIRS,
+        "if len(self._tasks) < UNDER_WAY_MAX:",
         "if False:",
         f"{OBJECT}/test_replicator.py -k replaced_at_once",
+    ),
+    Mutant(
+        "an older copy makes up for a lost one",
+        "objstore/object/device.py",
+        "        return self._lost[place][0].beyond(files.timestamp, files.meta)\n",
+        "        return NONE if files.alive else self._lost[place][0].beyond(files.timestamp, files.meta)\n",
+        f"{PROXY}/test_damaged.py -k one_good_copy",
+    ),
+    Mutant(
+        "a lost deletion is not missed",
+        "objstore/object/quarantine.py",
+        "Lost(deletion=name.timestamp) if",
+        "Lost() if",
+        f"{PROXY}/test_damaged.py -k one_good_copy",
+    ),
+    Mutant(
+        "the metadata of a POST is not missed",
+        "objstore/object/quarantine.py",
+        "        return Lost(meta=name.timestamp)\n",
+        "        return Lost()\n",
+        f"{PROXY}/test_damaged.py -k one_good_copy",
+    ),
+    Mutant(
+        "one older copy proves that a lost version was never acknowledged",
+        "objstore/model/quorum.py",
+        " for order in orders) >= read_count(replicas)",
+        " for order in orders) >= 1",
+        f"{PROXY}/test_damaged.py -k one_good_copy",
+    ),
+    Mutant(
+        "a version that may be on its way is taken for one that nobody acknowledged",
+        REPAIRS,
+        "abs(age_s) > IN_FLIGHT_S and ",
+        "",
+        f"{PROXY}/test_damaged.py -k never_acknowledged",
+    ),
+    Mutant(
+        "what left with its partition is missed when that comes back",
+        REMOVAL,
+        "                await device.leaving(directory)\n",
+        "                pass\n",
+        f"{OBJECT}/test_missed.py -k leaves_with_its_partition",
+    ),
+    Mutant(
+        "a file that was superseded is restored",
+        "objstore/object/quarantine.py",
+        "        if record.superseded:\n",
+        "        if False:\n",
+        f"{OBJECT}/test_missed.py -k superseded",
+    ),
+    Mutant(
+        "an object that cannot be judged hides those behind it",
+        "objstore/proxy/cleaning.py",
+        "                    unknown = unknown or error\n                    continue\n",
+        "                    raise\n",
+        "tests/unit/objstore/container/test_reviver.py -k hides_none",
     ),
     Mutant(
         "an object whose every copy is in quarantine is said to be missing",
