@@ -63,6 +63,10 @@ class Files(NamedTuple):
             return False
         return other.meta <= self.newest
 
+    def is_old_to(self, other: "Files") -> bool:
+        """Whether a device with `other` has newer data, or all of this and more."""
+        return other.timestamp > self.timestamp or (other.covers(self) and not self.covers(other))
+
 
 NOTHING = Files()
 

@@ -29,6 +29,7 @@ from objstore.formats.messages import (
 )
 from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX
 from objstore.model.errors import Code, NodeError, Unavailable
+from objstore.model.lost import NONE
 from objstore.model.names import ObjectName
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.digests import Digest
@@ -209,8 +210,9 @@ class ObjectReplicator:
         differing = [peer for peer in peers if block.theirs[partition, peer] not in (ours.value, None)]
         if differing:
             figures["differing"] += 1
+            held = [await self._list(peer, durable=False) for peer in differing] if len(differing) > 1 else []
             for peer in differing:
-                await self._complete(block, partition, peer, figures)
+                await self._complete(block, partition, peer, held, figures)
         elif all(block.theirs[partition, peer] == ours.value for peer in peers):
             figures["in_sync"] += 1
             if ours.forgettable:
@@ -218,8 +220,14 @@ class ObjectReplicator:
                 forgotten = await self._removal.reclaim(block.holdings.device, block.policy, partition, self._horizon())
                 figures["reclaimed"] += forgotten  # not in one line with the wait: others count meanwhile
 
-    async def _complete(self, block: _Block, partition: int, peer: Replica, figures: Counter[str]) -> None:
-        """Push to one peer what it lacks. One device does so at a time: the second would send all of it again."""
+    async def _complete(
+        self, block: _Block, partition: int, peer: Replica, held: Sequence[Partition], figures: Counter[str]
+    ) -> None:
+        """Push to one peer what it lacks. One device does so at a time: the second would send all of it again.
+
+        Of no object goes out what this device knows to be old, because it lost a newer version or another peer holds one (`held`).
+        On an empty peer it would make an old version's second copy, and two that agree are believed.
+        """
         claim = f"{block.holdings.device.name} {min(self._own)}"
         try:
             await self._call(peer.address, ClaimPartition(peer.target, claim, CLAIM_S), Ready)
@@ -229,7 +237,13 @@ class ObjectReplicator:
             raise
         try:
             theirs = await self._list(peer, durable=False)
-            ours = await block.holdings.partition(block.policy, partition)
+            device, directory = block.holdings.device, partition_directory(block.policy, partition)
+            ours = {
+                hash_: files
+                for hash_, files in (await block.holdings.partition(block.policy, partition)).items()
+                if not any(files.is_old_to(one.get(hash_, NOTHING)) for one in held)
+                and device.lost(Place(directory, hash_), files) == NONE
+            }
             await self._push_all(block, partition, peer, ours, theirs, figures)
         finally:
             with contextlib.suppress(NodeError):  # it ends by itself

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from objstore.object.files import Files
 from objstore.proxy.operations import NewObject
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import REPLICATOR, equal, passes, tree
-from tests.unit.objstore.proxy.cluster import OWNER, Cluster, get, head, named, put, running
+from tests.unit.objstore.proxy.cluster import OWNER, Cluster, damage, get, head, named, put, running
 
 LARGE = random.Random(1).randbytes(3 << 20)
 
@@ -65,6 +66,41 @@ async def test_a_missed_deletion_is_pushed_and_wins(cluster: Cluster, store: Clu
     assert [path[-3:] for path in await equal(cluster, 0, 1, 2)] == [".ts"]
     with pytest.raises(ObjectNotFound):
         await get(store, name)
+
+
+@pytest.mark.parametrize("change", ["put", "delete"])
+async def test_an_empty_replica_gets_nothing_old(cluster: Cluster, store: ClusterStore, change: str) -> None:
+    """Else two would hold the old version, and be believed."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    cluster.down(0)
+    await (put(store, name, b"new") if change == "put" else store.delete_object(OWNER, name, NO_CONDITIONS))
+    await store.nodes.stop()
+    cluster.network.heal()
+    shutil.rmtree(cluster.nodes[1].root / "objects")
+    await cluster.nodes[1].run(REPLICATOR)
+    await passes(cluster, 0)
+    assert tree(cluster.nodes[1]) == {}
+    await passes(cluster, 2)
+    (path,) = await equal(cluster, 0, 1, 2)
+    assert path.endswith(".ts" if change == "delete" else ".data")
+
+
+async def test_a_replica_that_lost_the_newest_passes_nothing_old_on(cluster: Cluster, store: ClusterStore) -> None:
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    cluster.down(0)
+    await put(store, name, b"new")
+    await store.nodes.stop()
+    cluster.network.heal()
+    cluster.down(2)
+    await damage(cluster, name, 1)
+    await passes(cluster, 0)
+    assert len(tree(cluster.nodes[1])) == 1, "it takes in what there is"
+    shutil.rmtree(cluster.nodes[0].root / "objects")
+    await cluster.nodes[0].run(REPLICATOR)
+    await passes(cluster, 1)
+    assert tree(cluster.nodes[0]) == {}
 
 
 async def test_metadata_alone_is_pushed_without_the_data(cluster: Cluster, store: ClusterStore) -> None:
