@@ -71,10 +71,15 @@ class Lifetime:
         self._devices = devices
         stamps = {}
         for device in devices:
-            if device.device is not None:
+            if device.device is None:
+                continue
+            try:
                 stamp = await asyncio.to_thread(_read, device)
-                if stamp is not None:
-                    stamps[device.name] = stamp
+            except OSError as error:
+                device.give_up(f"{device.path}: cannot be listed: {error.strerror or error}")
+                continue
+            if stamp is not None:
+                stamps[device.name] = stamp
         if stamps:
             newest = max(stamps.values(), key=lambda stamp: stamp.age_s)
             self.uptime.restore(newest.age_s, newest.samples)
@@ -170,7 +175,7 @@ class Lifetime:
 
 def _read(device: OpenedDevice) -> Stamp | None:
     """None for an empty device that has none yet. One that holds data may not have been in use since its cluster's first day: it
-    was killed before its first stamp was written, or the stamp cannot be read.
+    was killed before its first stamp was written, or the stamp cannot be read. Raises OSError when its root cannot be listed.
     """
     assert device.device is not None
     fs = device.device.fs

@@ -12,7 +12,7 @@ from objstore.tables.draft import Draft, load_state
 from objstore.tables.faults import is_failed_sync
 from objstore.tables.operations import Operation
 from objstore.tables.rowkind import RowKind
-from objstore.tables.schema import open_reader, open_writer
+from objstore.tables.schema import leave_log, open_reader, open_writer
 
 logger = logging.getLogger("objstore.tables")
 
@@ -108,18 +108,25 @@ class Database(Generic[R]):
         busy, logged, moved = self._writer.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         return not busy and bool(logged == moved)
 
-    def close(self) -> None:
+    def close(self, *, move_log: bool = True) -> None:
         """Move what is in the write-ahead log into the database, and close all connections. A reader at work closes its own when
-        it is done. Raises sqlite3.Error; all are closed then too.
+        it is done. Idempotent. Raises sqlite3.Error; all are closed then too.
+
+        Not `move_log`: after a failed sync, what is read of the log may not be on the disk; the next process finds out.
         """
         with self._readers_lock:
+            if self._closed:
+                return
             self._closed = True
             readers, self._readers = self._readers, []
         for connection in readers:
             connection.close()
         try:
-            # The closing itself would do it, and do it again, and say nothing of a failed sync.
-            self.move_log() or self.move_log()
+            if move_log:
+                # The closing itself would do it, and do it again, and say nothing of a failed sync.
+                self.move_log() or self.move_log()
+            else:
+                leave_log(self._writer)
         finally:
             self._writer.close()
 

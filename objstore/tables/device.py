@@ -316,7 +316,7 @@ class TableDevice:
 
     def _close(self, database: Database[Any]) -> None:
         try:
-            database.close()
+            database.close(move_log=self.disk.failed is None)
             self.closed.note(database.path, database.state)
         except sqlite3.Error as error:  # what was acknowledged is in the write-ahead log, and read again at the next opening
             if is_failed_sync(error):

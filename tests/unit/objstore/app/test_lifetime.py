@@ -1,6 +1,7 @@
 """G9: a device that was away for longer than deletions are remembered is refused, whoever of the cluster notices."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from objstore.rpc.interface import Dispatcher
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.device import init_device
+from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.rng import SystemRng
 from tests.unit.objstore.object.rig import Wire
@@ -33,6 +35,17 @@ class ShiftedClock(SystemClock):
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(min(delay_s, 0.01))
+
+
+class Unlistable(RealFileSystem):
+    """A disk whose root cannot be read once it was opened."""
+
+    opened = False
+
+    def list_directory(self, path: str) -> list[str]:
+        if not path and self.opened:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().list_directory(path)
 
 
 class Part:
@@ -80,6 +93,20 @@ async def test_a_cluster_that_was_off_for_long_goes_on(tmp_path: Path) -> None:
     parts = await cluster(tmp_path, Stamp(100 * DAY), Stamp(100 * DAY - 30), Stamp(95 * DAY))
     assert [part.device.state() for part in parts] == ["ok"] * 3
     assert parts[2].stamp().age_s >= 100 * DAY, "all count alike from now on"
+
+
+async def test_a_device_that_cannot_be_listed_is_refused_alone(tmp_path: Path) -> None:
+    part = Part(tmp_path, 0, Wire(SystemClock()), 1)
+    for name in ("d1", "d2"):
+        init_device(str(part.root / name), CLUSTER, name, SystemRng())
+    broken, sound = await open_devices(Opening(str(part.root), CLUSTER), ["d1", "d2"], part.clock, NoCrashPoints(), Knobs())
+    assert broken.device is not None
+    broken.device.fs = fs = Unlistable(str(part.root / "d1"))
+    fs.opened = True
+    await part.lifetime.begin([broken, sound])
+    assert "Input/output error" in broken.state() and sound.state() == "ok"
+    for device in (broken, sound):
+        await device.close()
 
 
 async def test_a_device_that_was_away_for_long_is_refused(tmp_path: Path) -> None:

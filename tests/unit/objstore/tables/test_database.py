@@ -199,3 +199,28 @@ def test_a_reader_sees_what_is_committed_while_a_transaction_is_open(tmp_path: P
     other.execute("ROLLBACK")
     other.close()
     database.close()
+
+
+def test_closing_again_does_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = new(str(tmp_path))
+    apply(database, [put("a", 1)], [])
+    database.close()
+    database.close()
+    assert not caplog.records
+
+
+def test_after_a_failed_sync_the_log_is_left_as_it_is(tmp_path: Path) -> None:
+    """What is read of it may not be on the disk."""
+    database = new(str(tmp_path))
+    apply(database, [put("a", 1)], [])
+    calls = []
+    database.move_log = lambda: bool(calls.append("moved")) or True  # type: ignore[method-assign]
+    with sqlite3.connect(database.path) as other:  # so that SQLite does not do it by itself
+        other.execute("SELECT count(*) FROM row").fetchone()
+        before = Path(database.path).read_bytes()
+        database.close(move_log=False)
+        assert not calls and Path(database.path).read_bytes() == before
+    other.close()
+    again: Database[ObjectRow] = Database(database.path, OBJECT_ROWS, HASH)
+    assert rows_of(again) == [put("a", 1)]
+    again.close()
