@@ -132,6 +132,11 @@ class ReadQuorum:
         self.failures.add(index)
 
     @property
+    def unanimous(self) -> bool:
+        """All that answered have the same."""
+        return self._holding == len(self.orders)
+
+    @property
     def holders(self) -> list[int]:
         """Who holds the newest."""
         return [index for index, order in self.orders.items() if order == self.newest]

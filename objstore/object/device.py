@@ -90,9 +90,13 @@ class ObjectDevice:
         return self._lost[place][0].beyond(files.timestamp, files.meta)
 
     def require_sound(self, place: Place, files: Files) -> None:
-        """Raises NodeError corrupt with what was lost."""
-        if self._lost and (missed := self.lost(place, files)) != NONE:
-            raise NodeError(Code.CORRUPT, "what was here is in quarantine", missed.newest, missed)
+        """Raises NodeError corrupt with what was lost, and what there is beside it: all that others must have to make up for it."""
+        if self._lost and (known := self._known(place, files)) != NONE:
+            raise NodeError(Code.CORRUPT, "what was here is in quarantine", known.newest, known)
+
+    def _known(self, place: Place, files: Files) -> Lost:
+        missed = self.lost(place, files)
+        return missed if missed == NONE else missed.with_(files.as_lost())
 
     def with_losses(self) -> list[tuple[Place, float]]:
         """The objects of which anything is in quarantine that was not superseded, and since when (seconds since the epoch)."""
@@ -154,8 +158,8 @@ class ObjectDevice:
         return await self.disk.run(lambda: read(files))
 
     async def set_aside(self, place: Place, error: Corrupt) -> Lost:
-        """Move a corrupt file to quarantine, unless it no longer counts; returns what is missed now. A failure to do so is logged:
-        the file is never served anyway, as every read verifies it.
+        """Move a corrupt file to quarantine, unless it no longer counts; returns what `require_sound` would tell. A failure to do
+        so is logged: the file is never served anyway, as every read verifies it.
         """
         async with self.locks.of(place):
             return await self._set_aside(place, error)
@@ -163,7 +167,7 @@ class ObjectDevice:
     async def _set_aside(self, place: Place, error: Corrupt) -> Lost:
         files, known = await self.files(place), self._lost.get(place)
         if error.path not in files.paths(place):
-            return self.lost(place, files)
+            return self._known(place, files)
         if not error.foreign:  # known before it is moved: nobody may hear in between that there is no such object
             gone = lost_of(parse_file_name(error.path.rpartition("/")[2]))
             self._lost[place] = (known[0].with_(gone) if known else gone, self._clock.now())
@@ -179,7 +183,7 @@ class ObjectDevice:
             self._know_again(place, known)
         for listener in self.set_aside_listeners:
             listener(self, place, error)
-        return self.lost(place, files)
+        return self._known(place, files)
 
     def _know_again(self, place: Place, known: tuple[Lost, float] | None) -> None:
         if known is None:

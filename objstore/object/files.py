@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from objstore.formats.filenames import FileKind, FileName, file_name, parse_file_name, partition_directory
 from objstore.model.errors import Code, NodeError
+from objstore.model.lost import Lost
 from objstore.runtime.interface import Disk, FileSystem
 
 logger = logging.getLogger("objstore.object")
@@ -62,6 +63,10 @@ class Files(NamedTuple):
         if other.timestamp > self.timestamp or (other.deleted and other.timestamp == self.timestamp):
             return False
         return other.meta <= self.newest
+
+    def as_lost(self) -> Lost:
+        """The same in terms of what may be lost."""
+        return Lost(self.timestamp if self.alive else 0, self.timestamp if self.deleted else 0, self.meta)
 
     def is_old_to(self, other: "Files") -> bool:
         """Whether a device with `other` has newer data, or all of this and more."""

@@ -2,7 +2,7 @@
 
 from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, Target
 from objstore.model.conditions import Conditions
-from objstore.model.errors import Code, ContainerNotFound, NodeError, ObjectNotFound
+from objstore.model.errors import Code, ContainerNotFound, NodeError, ObjectNotFound, Unavailable
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName
 from objstore.placement.places import ObjectPlace, Placement
@@ -14,6 +14,8 @@ from objstore.proxy.reads import NO_BYTES
 from objstore.proxy.storing import Storer
 from objstore.proxy.tables import Tables
 from objstore.proxy.writes import RequestFor, Writer
+
+POST_ATTEMPTS_MAX = 3
 
 
 class Changer:
@@ -49,7 +51,6 @@ class Changer:
         place = await self._place(ctx, name)
         check_metadata("object", new.user)
         check_headers(new.headers)
-        found = await self._opener.newest(place, NO_BYTES, ctx.txn, open_expired=open_expired)
 
         def at(timestamp: int) -> RequestFor:
             def request(target: Target, index: IndexTarget | None) -> PostObject:
@@ -57,15 +58,22 @@ class Changer:
 
             return request
 
-        try:
-            written = await self._writer.write(place, at, ctx.txn, found.timestamp)
-        except NodeError as error:
-            if error.code is Code.NOT_FOUND:
-                raise ObjectNotFound("the object was deleted meanwhile") from None
-            raise
-        assert found.version is not None
-        for index in written.absent:
-            self._completion.mend(place, found.holders[0], index, found.version.size, ctx.txn)
+        for attempt in range(POST_ATTEMPTS_MAX):
+            found = await self._opener.newest(place, NO_BYTES, ctx.txn, attempt > 0, open_expired)
+            assert found.version is not None
+            if attempt:  # it is there, but not where it could be changed
+                lacking = [i for i, replica in enumerate(place.replicas) if replica not in found.holders]
+                await self._completion.spread(place, found.holders[0], lacking, len(lacking), found.version.size, ctx.txn)
+            try:
+                written = await self._writer.write(place, at, ctx.txn, found.timestamp)
+            except NodeError as error:
+                if error.code is not Code.NOT_FOUND:
+                    raise
+                continue
+            for index in written.absent:
+                self._completion.mend(place, found.holders[0], index, found.version.size, ctx.txn)
+            return
+        raise Unavailable("too few replicas that hold the object answered; the change may or may not have been applied")
 
     async def delete(self, ctx: Context, name: ObjectName, conditions: Conditions) -> int:
         """As Store."""

@@ -6,6 +6,7 @@ R = n - W + 1 make no view of the majority; then the answer is Unavailable, neve
 replica had is in quarantine, and nobody has it or something newer: such an object is damaged, not missing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crc32c import crc32c
@@ -18,6 +19,8 @@ from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
+
+SEARCHES_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,18 @@ class Finder:
         In a sloppy policy, whatever answers is believed when the primaries make no majority, handoffs included.
         """
         self._turn += 1
-        search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
-        try:
-            step = await search.run(everywhere)
-        finally:
-            search.fan.cancel()
+        for _ in range(SEARCHES_MAX):
+            search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
+            try:
+                step = await search.run(everywhere)
+            finally:
+                search.fan.cancel()
+            split = search.split()
+            if not split:
+                break
+            await self._push_newest(search, split, len(split))
+        else:
+            raise Unavailable("the newest data and the newest metadata are on different replicas")
         if step is Read.UNAVAILABLE:
             if not place.sloppy:
                 raise Unavailable("too few replicas of the object answered")
@@ -86,13 +96,16 @@ class Finder:
         return search.found()
 
     async def _complete(self, search: "_Search") -> None:
-        quorum, place = search.quorum, search.place
-        source = quorum.holders[0]
-        size = search.replies[source].version.size if source in search.replies else 0
-        needed = majority(len(place.replicas)) - len(quorum.holders)
-        done = await self._completion.spread(place, place.replicas[source], quorum.lacking, needed, size, search.txn)
-        if done < needed:
+        quorum = search.quorum
+        needed = majority(len(search.place.replicas)) - len(quorum.holders)
+        if await self._push_newest(search, quorum.lacking, needed) < needed:
             raise Unavailable("a newer version is known, but too few replicas hold it")
+
+    async def _push_newest(self, search: "_Search", to: Sequence[int], needed: int) -> int:
+        """Returns how many took it."""
+        place, source = search.place, search.quorum.holders[0]
+        size = search.replies[source].version.size if source in search.replies else 0
+        return await self._completion.spread(place, place.replicas[source], to, needed, size, search.txn)
 
     async def _ask_handoffs(self, search: "_Search") -> None:
         place = search.place
@@ -191,6 +204,19 @@ class _Search:
         if reply.version.name != self.place.name or reply.version.deleted:
             return False
         return reply.body is None or crc32c(reply.body) == reply.crc
+
+    def split(self) -> list[int]:
+        """The primaries with older data than the newest and a newer POST, which applies to the newest too. A majority has each of
+        the two, but not the same one.
+        """
+        quorum, replies = self.quorum, self.replies
+        if quorum.unanimous:
+            return []
+        timestamp, meta = quorum.newest
+        if not any(quorum.orders[index][0] == timestamp for index in replies):
+            return []  # it is deleted
+        older = (i for i in replies if i < len(self.place.replicas) and quorum.orders[i][0] < timestamp)
+        return [i for i in older if quorum.orders[i][1] > meta]
 
     def only_damaged(self) -> bool:
         """Whether a version, deletion or metadata that was lost is newer than all that sound copies say, and these do not show

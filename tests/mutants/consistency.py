@@ -121,6 +121,27 @@ CONSISTENCY = (
         f"{PROXY}/test_damaged.py -k one_good_copy",
     ),
     Mutant(
+        "a replica that lost something is taken to know nothing else",
+        "objstore/object/device.py",
+        "missed if missed == NONE else missed.with_(files.as_lost())",
+        "missed",
+        f"{PROXY}/test_random_losses.py -k 354",
+    ),
+    Mutant(
+        "the newest metadata is not looked for beside older data",
+        "objstore/proxy/reads.py",
+        "            split = search.split()\n",
+        "            split: list[int] = []\n",
+        f"{PROXY}/test_damaged.py -k replica_missed",
+    ),
+    Mutant(
+        "an object is not completed for the sake of a POST",
+        "objstore/proxy/changes.py",
+        "POST_ATTEMPTS_MAX = 3",
+        "POST_ATTEMPTS_MAX = 1",
+        f"{PROXY}/test_damaged.py -k cannot_change",
+    ),
+    Mutant(
         "a version that may be on its way is taken for one that nobody acknowledged",
         REPAIRS,
         "abs(age_s) > IN_FLIGHT_S and ",

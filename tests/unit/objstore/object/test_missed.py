@@ -148,7 +148,7 @@ async def test_deletions_and_metadata_are_missed_too(rig: Rig, node: Node, resta
     await node.post(2, {"a": "b"})
     await node.drained()
     await spoil(node, ".meta")
-    assert await lost() == (Code.CORRUPT, Lost(meta=at(2)))
+    assert await lost() == (Code.CORRUPT, Lost(data=at(1), meta=at(2))), "what is still here must not be forgotten either"
     await node.delete(3)
     assert await refusal(node.get()) == (Code.NOT_FOUND, at(3))
     await node.drained()
@@ -156,7 +156,7 @@ async def test_deletions_and_metadata_are_missed_too(rig: Rig, node: Node, resta
     assert await lost() == (Code.CORRUPT, Lost(deletion=at(3)))
     version = Version(NAME, at(1), size=3, etag=hashlib.md5(b"old").hexdigest())
     await node.call(PutObject(TARGET, HASH, version, b"old", None, True))
-    assert await lost() == (Code.CORRUPT, Lost(deletion=at(3)))
+    assert await lost() == (Code.CORRUPT, Lost(data=at(1), deletion=at(3)))
     await node.call(DeleteObject(TARGET, HASH, NAME, at(3), None, True))
     assert await refusal(node.get()) == (Code.NOT_FOUND, at(3))
 

@@ -232,6 +232,33 @@ async def test_without_the_one_good_copy_nothing_older_is_served(
         assert await seen(cluster.store(), name) == TRUTH[what]
 
 
+@pytest.mark.parametrize("turn", range(3))
+async def test_a_post_applies_to_data_that_its_replica_missed(cluster: Cluster, store: ClusterStore, turn: int) -> None:
+    """The only replica that has both is down: of the others one has the newest data, the other the newest metadata."""
+    name = named(cluster, "o")
+    await put(store, name, b"old")
+    await missed_by(cluster, PutObject, 0, put(store, name, b"new"))
+    await store.nodes.stop()
+    await missed_by(cluster, PostObject, 1, store.post_object(OWNER, name, NewObject("", user={"a": "b"}), None))
+    await store.nodes.stop()
+    cluster.down(2)
+    reader = cluster.store()
+    reader._opener._finder._turn = turn
+    assert (await head(reader, name)).user == {"a": "b"}
+    assert await get(reader, name) == b"new"
+
+
+async def test_a_post_finds_an_object_that_one_replica_missed_and_another_cannot_change(
+    cluster: Cluster, store: ClusterStore
+) -> None:
+    name = named(cluster, "o")
+    await missed_by(cluster, PutObject, 0, put(store, name, b"x"))
+    await store.nodes.stop()
+    refuse(cluster, PostObject, 1)
+    await store.post_object(OWNER, name, NewObject("", user={"a": "b"}), None)
+    assert (await head(store, name)).user == {"a": "b"}
+
+
 @pytest.mark.parametrize("what", ["put", "delete", "post"])
 async def test_what_was_never_acknowledged_is_not_missed_for_ever(
     cluster: Cluster, store: ClusterStore, what: str, monkeypatch: pytest.MonkeyPatch
