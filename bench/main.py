@@ -1,6 +1,6 @@
 """`make bench`: requests per second, latency and CPU µs per request of every server process together.
 
-python -m bench.main [--seconds 5] [--connections 16] [--workers 1] [--big-mib 1024] [--memory-gib 0] [--only put,get]
+python -m bench.main [--seconds 5] [--connections 16] [--workers 1] [--big-mib 1024] [--memory-gib 0] [--by-process]
 """
 
 import argparse
