@@ -9,6 +9,7 @@ from objstore.app.config import Config
 from objstore.app.configfile import policies_of
 from objstore.app.graph import Graph
 from objstore.app.lifetime import Lifetime
+from objstore.container.collector import CollectorSettings, MultipartCollector
 from objstore.container.expirer import ObjectExpirer
 from objstore.container.reviver import ContainerReviver
 from objstore.formats.messages import Address
@@ -37,11 +38,13 @@ def cleaning_jobs(
     )
     graph.on_stop("cleaner", cleaner.stop)
     placement, turns = Placement(rings), Turns(own, caller, clock)
+    collecting = CollectorSettings(config.daemons.multipart_abandoned_age_s, config.daemons.multipart_grace_s)
     trusted, delay_s = lifetime.clock_trusted, config.daemons.reaper_delay_s
     return {
         "container": [
             ObjectExpirer(devices, placement, turns, cleaner, clock, trusted),
             ContainerReviver(devices, cleaner, clock),
+            MultipartCollector(devices, placement, turns, cleaner.parts, collecting),
         ],
         "account": [AccountReaper(devices, placement, turns, cleaner, clock, trusted, delay_s)],
     }

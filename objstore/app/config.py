@@ -130,11 +130,14 @@ class Daemons(Section, frozen=True):
     container_reviver_interval_s: float = 10.0
     object_expirer_interval_s: float = 60.0
     account_reaper_interval_s: float = 60.0
+    multipart_collector_interval_s: float = 3600.0
     replicate_bytes_per_s: int = 100_000_000
     audit_bytes_per_s: int = 10_000_000
     audit_rows_per_s: float = 1000.0
     reclaim_age_s: int = 604_800
     reaper_delay_s: int = 0
+    multipart_abandoned_age_s: int = 604_800
+    multipart_grace_s: int = 3600
 
 
 class Log(Section, frozen=True):

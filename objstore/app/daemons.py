@@ -15,7 +15,7 @@ log = logging.getLogger("objstore.node")
 DAEMONS = (
     *("object-replicator", "object-updater", "object-auditor", "object-expirer"),
     *("container-replicator", "container-reviver", "container-updater", "container-auditor"),
-    *("account-replicator", "account-auditor", "account-reaper"),
+    *("account-replicator", "account-auditor", "account-reaper", "multipart-collector"),
 )
 """All names that `objstore daemon` takes. Which of them this release runs, the node says."""
 

@@ -76,6 +76,28 @@ class ObjectNotFound(StoreError):
         self.timestamp = timestamp
 
 
+class UploadNotFound(StoreError):
+    """No multipart upload of that id is open (404)."""
+
+
+class PartMissing(StoreError):
+    """A part that a whole is to be made of was not uploaded, or differs (400)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"part {number} was not uploaded, or has another entity tag")
+        self.number = number
+
+
+class PartTooSmall(StoreError):
+    """A part that is not the last has too few bytes (400)."""
+
+    def __init__(self, number: int, size: int, etag: str) -> None:
+        super().__init__(f"part {number} has only {size} bytes")
+        self.number = number
+        self.size = size
+        self.etag = etag
+
+
 class Conflict(StoreError):
     """The state does not allow it: a container not empty, a newer write (409)."""
 

@@ -21,8 +21,8 @@ class Identity:
         return not self.user
 
     def owner_of(self, account: str) -> bool:
-        """Whether it has all rights in `account`."""
-        return self.reseller or account in self.owns
+        """Whether it has all rights in `account`. Accounts that begin with a dot are the store's own: not even a reseller's."""
+        return account in self.owns or (self.reseller and not account.startswith("."))
 
 
 ANONYMOUS = Identity()

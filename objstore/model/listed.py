@@ -1,5 +1,6 @@
 """From an object's version to the row that its container lists."""
 
+from objstore.model.parts import NOTE
 from objstore.model.rows import ObjectRow
 from objstore.model.version import Version
 
@@ -9,9 +10,15 @@ def container_of(name: str) -> str:
     return name[: name.index("/", name.index("/", 1) + 1)]
 
 
+def listed_etag(version: Version) -> str:
+    """With the note that goes with it, if any."""
+    etag, note = version.system.get("listed-etag", version.etag), version.system.get(NOTE)
+    return f"{etag}; {note}" if note else etag
+
+
 def row_of(version: Version) -> ObjectRow:
     """The listing row of a version or a tombstone. `system` may name an etag or a size to list instead of the stored ones
-    (`listed-etag`, `listed-size`): a manifest is listed as the object it stands for.
+    (`listed-etag`, `listed-size`), and a note beside the etag: a manifest is listed as the object it stands for.
     """
     name = version.name[len(container_of(version.name)) + 1 :]
     if version.deleted:
@@ -22,7 +29,7 @@ def row_of(version: Version) -> ObjectRow:
         version.timestamp,
         False,
         int(size) if size.isdecimal() else version.size,
-        version.system.get("listed-etag", version.etag),
+        listed_etag(version),
         version.content_type,
         version.type_timestamp or version.timestamp,
         version.meta_timestamp or version.timestamp,

@@ -18,6 +18,7 @@ from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
 from objstore.placement.places import Placement, Rings, TablePlace
+from objstore.proxy.collecting import PartCollector
 from objstore.proxy.completion import Completion
 from objstore.proxy.infocache import InfoCache, repair_request
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
@@ -58,6 +59,7 @@ class Cleaner:
         self._cache = InfoCache(self.nodes, Dispatcher())  # asked anew each time: no lease is taken, so none is revoked
         self._lister = Lister(self.nodes, self._cache)
         self._tables = TableWriter(self.nodes, self._cache, never_asked)
+        self.parts = PartCollector(self.nodes, self._placement, self._finder, self._cache, self._lister, self.delete_object)
 
     async def stop(self) -> None:
         """Wait, for a bounded time, for what goes on in the background."""

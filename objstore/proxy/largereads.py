@@ -23,6 +23,7 @@ from objstore.model.manifest import (
     total_size,
 )
 from objstore.model.names import ObjectName
+from objstore.model.parts import hidden_account
 from objstore.model.ranges import Span
 from objstore.model.rows import ObjectRow
 from objstore.model.version import Version
@@ -31,7 +32,7 @@ from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body
 from objstore.proxy.listings import Lister
 from objstore.proxy.opening import Opener, etag_of, satisfied
-from objstore.proxy.operations import Context, ReadRequest
+from objstore.proxy.operations import Context, ReadRequest, internal
 from objstore.proxy.reads import Found, Part
 from objstore.proxy.tables import Tables
 
@@ -136,33 +137,35 @@ class LargeReader:
         """A static large object. Raises what plain reads raise, and Conflict."""
         version = found.version
         assert version is not None
+        kind = version.system["manifest"]
+        ctx, account = _holder(ctx, request.name.account, kind)
         if request.head and request.part_number is None:
             size = int(version.system["manifest-size"])
-            spans = satisfied(request, version, size, etag_of(version), "slo")
-            nothing = Segments(self, ctx, request.name.account, [], request.open_expired, 0)
-            return LargeRead(version, size, etag_of(version), "slo", spans, None, nothing)
+            spans = satisfied(request, version, size, etag_of(version), kind)
+            nothing = Segments(self, ctx, account, [], request.open_expired, 0)
+            return LargeRead(version, size, etag_of(version), kind, spans, None, nothing)
         segments = await self.segments_of(place, found, ctx.txn)
-        return await self._opened(ctx, request, version, segments, "slo", etag_of(version))
+        return await self._opened(ctx, account, request, version, segments, kind, etag_of(version))
 
     async def open_dynamic(self, ctx: Context, request: ReadRequest, found: Found) -> LargeRead:
         """A dynamic large object: all objects of a container that begin with a prefix, in order. Needs the right to list."""
         version = found.version
         assert version is not None
         segments = await self._listed(ctx, request.name.account, unquote(version.headers["x-object-manifest"]))
-        return await self._opened(ctx, request, version, segments, "dlo", manifest_etag(segments))
+        return await self._opened(ctx, request.name.account, request, version, segments, "dlo", manifest_etag(segments))
 
     async def _opened(
-        self, ctx: Context, request: ReadRequest, version: Version, segments: list[Segment], kind: str, etag: str
+        self, ctx: Context, account: str, request: ReadRequest, version: Version, segments: list[Segment], kind: str, etag: str
     ) -> LargeRead:
         size, parts = total_size(segments), None
         spans = satisfied(_without_many(request, kind), version, size, etag, kind)
-        if request.part_number is not None and kind == "slo":
+        if request.part_number is not None and kind != "dlo":
             parts = len(segments)
             part = part_span(segments, request.part_number)
             if part is None:
                 raise RangeNotSatisfiable(size, etag, version.timestamp, version, kind, parts)
             spans = [part]
-        reading = Segments(self, ctx, request.name.account, segments, request.open_expired, 0)
+        reading = Segments(self, ctx, account, segments, request.open_expired, 0)
         if not request.head and size:
             await reading.prepare(spans[0] if spans else Span(0, size))
         return LargeRead(version, size, etag, kind, spans, parts, reading)
@@ -193,14 +196,14 @@ class LargeReader:
         place, found = await self._opener.find(ctx, name, part, open_expired=open_expired)
         version = found.version
         assert version is not None
-        is_manifest = version.system.get("manifest") == "slo"
+        is_manifest = "manifest" in version.system
         if segment.sub_manifest and is_manifest:
             if depth >= DEPTH_MAX:
                 raise Conflict("manifests are nested too deep")
             if (etag_of(version), int(version.system["manifest-size"])) != (segment.etag, segment.size):
                 raise Conflict(f"segment {segment.path} has changed")
             inner = await self.segments_of(place, found, ctx.txn)
-            nested = Segments(self, ctx, account, inner, open_expired, depth + 1)
+            nested = Segments(self, *_holder(ctx, account, version.system["manifest"]), inner, open_expired, depth + 1)
             await nested.prepare(span)
             return nested.read(span)
         if segment.sub_manifest or (version.etag, version.size) != (segment.etag, segment.size):
@@ -208,6 +211,13 @@ class LargeReader:
         if found.body is not None and len(found.body) == span.length:
             return _once(found.body)
         return Body(self._opener.nodes, place, version, found.holders + found.others, ctx.txn).read(span)
+
+
+def _holder(ctx: Context, account: str, kind: str) -> tuple[Context, str]:
+    """As whom, and in which account, segments are read: parts of a multipart upload belong to the object, so who may read that may
+    read them.
+    """
+    return (internal(account, ctx.txn), hidden_account(account)) if kind == "parts" else (ctx, account)
 
 
 async def _once(data: bytes) -> AsyncGenerator[bytes, None]:

@@ -145,7 +145,7 @@ def _checked(segment: Segment, looks: Mapping[str, Look]) -> Segment | list[str]
     look = looks[segment.path]
     if isinstance(look, str):
         return [look]
-    nested = look.system.get("manifest") == "slo"
+    nested = "manifest" in look.system
     size = int(look.system["manifest-size"]) if nested else look.size
     etag = etag_of(look)
     problems = []

@@ -9,15 +9,17 @@ Keys of a container's `values`: `user:<name>`, `acl:read`, `acl:write`, `sys:syn
 silently what only an owner may set, and hides from others what only an owner may see.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from objstore.formats.messages import Query, Settings, Stats
+from objstore.model.checksums import ChecksumAlgorithm, ChecksumType
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.identity import Identity
 from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
+from objstore.model.parts import Part, hidden_account
 from objstore.model.ranges import ByteRange, Span
 from objstore.model.rows import ContainerRow, ObjectRow, Subdir
 from objstore.model.version import Version
@@ -30,6 +32,11 @@ class Context:
     identity: Identity
     txn: str
     referrer: str = ""
+
+
+def internal(account: str, txn: str) -> Context:
+    """Who may do everything with the multipart uploads of an account: the store itself."""
+    return Context(Identity("", frozenset(), frozenset({hidden_account(account)})), txn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ class NewObject:
     user: dict[str, str] = field(default_factory=dict)
     expected_etag: str | None = None
     """md5 hex digest the body must have; ChecksumMismatch otherwise. For a manifest: the etag of the whole."""
+    own_limits: bool = False
+    """The API has limits of its own for user metadata, and has checked them: Swift's do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,26 @@ class ReadRequest:
     newest: bool = False
     open_expired: bool = False
     """Read an expired object (and, of a large object, expired segments) as long as it is not removed yet."""
+
+
+class WantedPart(NamedTuple):
+    """A part as the completion of an upload names it. `checksum` "crc32=<base64>" or the like, "" when it names none."""
+
+    number: int
+    etag: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that was begun. `started_s` since the epoch, in listings of uploads; `parts` in order, in its own."""
+
+    key: str
+    id: str
+    started_s: float
+    algorithm: ChecksumAlgorithm | None
+    kind: ChecksumType | None
+    parts: tuple[Part, ...]
 
 
 class ObjectRead(Protocol):
@@ -199,3 +228,27 @@ class Store(Protocol):
         """The segments of a static large object; InvalidInput when it is none."""
 
     async def copy_object(self, ctx: Context, request: CopyRequest) -> CopyResult: ...
+
+    # multipart uploads; all raise ContainerNotFound, and but for the first two UploadNotFound
+    async def begin_upload(
+        self, ctx: Context, name: ObjectName, new: NewObject, algorithm: ChecksumAlgorithm | None, kind: ChecksumType | None
+    ) -> str:
+        """The id of a new upload, whose whole is to have a checksum by `algorithm` of type `kind`."""
+
+    async def list_uploads(self, ctx: Context, account: str, container: str, query: Query) -> list[OpenUpload | Subdir]:
+        """Those that are open, by key, then by age. `query.marker` is a key, or a key, "\\0" and an id."""
+
+    async def put_part(self, ctx: Context, name: ObjectName, id_: str, number: int, upload: Upload, etag: str | None) -> PutResult:
+        """Store one part, also anew. `etag`: the md5 hex digest it must have, if any."""
+
+    async def list_parts(self, ctx: Context, name: ObjectName, id_: str) -> OpenUpload: ...
+    async def complete_upload(
+        self, ctx: Context, name: ObjectName, id_: str, wanted: Sequence[WantedPart], conditions: Conditions
+    ) -> PutResult:
+        """Make an object of parts in ascending order of their numbers. Idempotent: what an upload became is answered again.
+
+        Raises PartMissing, PartTooSmall, PreconditionFailed, TooLarge.
+        """
+
+    async def abort_upload(self, ctx: Context, name: ObjectName, id_: str) -> None:
+        """Its parts are removed in the background."""

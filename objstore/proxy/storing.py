@@ -77,7 +77,8 @@ class Storer:
         check_object_name(name.object)
         info = await self._tables.container(name.account, name.container)
         await self._access.write_object(ctx, name.account, info)
-        check_metadata("object", new.user)
+        if not new.own_limits:
+            check_metadata("object", new.user)
         check_headers(new.headers)
         if not info.exists:
             raise ContainerNotFound("there is no such container")

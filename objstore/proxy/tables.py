@@ -187,6 +187,15 @@ class Tables:
         await self._writer.write(place, TableChange("create", cleaned, index), ctx.txn, info.newest)
         return not info.exists
 
+    async def make_container(self, ctx: Context, account: str, container: str, policy: int) -> None:
+        """For the store's own use: unless it exists, and its account too. Raises AccountNotFound, Unavailable."""
+        info = await self.container(account, container)
+        if not info.exists:
+            await self.need_account(ctx, account)
+            await self._writer.write(
+                self._placement.container(account, container), TableChange("create", {}, policy), ctx.txn, info.newest
+            )
+
     async def post_container(self, ctx: Context, account: str, container: str, values: dict[str, str]) -> None:
         """As Store."""
         owner = await self._access.write_container(ctx, account)

@@ -8,16 +8,14 @@ import os
 import zlib
 from collections.abc import Iterator
 
-import boto3
 import pytest
 import requests
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
 
 from objstore.testing.blocking import BlockingCluster
+from tests.cluster.s3client import client_of, code_of
 from tests.cluster.swift import Swift
 
 
@@ -25,14 +23,6 @@ from tests.cluster.swift import Swift
 def cluster() -> Iterator[BlockingCluster]:
     with BlockingCluster(nodes=3, devices=1, network_faults=False) as running:
         yield running
-
-
-def client_of(cluster: BlockingCluster, key: str = "test:tester", secret: str = "testing", **settings: object):
-    config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, **settings)
-    endpoint = cluster.endpoints[0]
-    return boto3.client(
-        "s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1", config=config
-    )
 
 
 @pytest.fixture
@@ -45,13 +35,6 @@ def bucket(cluster: BlockingCluster) -> str:
 @pytest.fixture
 def s3(cluster: BlockingCluster):
     return client_of(cluster)
-
-
-def code_of(call, **arguments: object) -> tuple[str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def test_buckets(s3, bucket: str) -> None:
@@ -145,6 +128,27 @@ def test_copies(s3, bucket: str) -> None:
     assert (got["Metadata"], got["Body"].read()) == ({"b": "2"}, b"body")
     source = {"Bucket": bucket, "Key": "missing"}
     assert code_of(s3.copy_object, Bucket=bucket, Key="to", CopySource=source) == ("NoSuchKey", 404)
+
+
+def test_user_metadata_has_the_limits_of_s3(s3, bucket: str) -> None:
+    """Two KiB together, in values longer than Swift's; also when they are copied."""
+    long = {"a": "x" * 2000}
+    s3.put_object(Bucket=bucket, Key="o", Body=b"x", Metadata=long)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "o"})
+    for key in ("o", "copy"):
+        assert s3.head_object(Bucket=bucket, Key=key)["Metadata"] == long
+    too_much = {"Bucket": bucket, "Key": "o", "Metadata": {"a": "x" * 2048}}
+    assert code_of(s3.put_object, Body=b"y", **too_much) == ("MetadataTooLarge", 400)
+    assert code_of(s3.create_multipart_upload, **too_much) == ("MetadataTooLarge", 400)
+    assert s3.get_object(Bucket=bucket, Key="o")["Body"].read() == b"x"
+
+
+def test_attributes(s3, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="o", Body=b"x", ChecksumAlgorithm="SHA256")
+    told = s3.get_object_attributes(Bucket=bucket, Key="o", ObjectAttributes=["Checksum", "ObjectParts", "ObjectSize"])
+    assert told["ObjectSize"] == 1 and "ObjectParts" not in told and "ETag" not in told
+    assert told["Checksum"]["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+    assert code_of(s3.get_object_attributes, Bucket=bucket, Key="o", ObjectAttributes=["Colour"]) == ("InvalidArgument", 400)
 
 
 def test_conditions(s3, bucket: str) -> None:

@@ -6,6 +6,7 @@ The text must occur exactly once in the file; a change of the code that moves it
 
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.mutant import Mutant
+from tests.mutants.uploads import UPLOADS
 
 COMMITTER = "objstore/runtime/committer.py"
 FILES = "objstore/runtime/filesystem.py"
@@ -244,4 +245,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/faults/test_crash_replication.py -k failing_calls",
     ),
     *CONSISTENCY,
+    *UPLOADS,
 )

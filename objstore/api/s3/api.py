@@ -10,6 +10,7 @@ from objstore.api.s3.call import Call, Site
 from objstore.api.s3.deletes import DeleteHandlers
 from objstore.api.s3.errors import S3Error, s3_error
 from objstore.api.s3.listings import ListingHandlers
+from objstore.api.s3.multipart import MultipartHandlers
 from objstore.api.s3.objects import ObjectHandlers
 from objstore.api.s3.probes import SUB_RESOURCES, ProbeHandlers
 from objstore.api.s3.service import BucketHandlers, ServiceHandlers
@@ -41,6 +42,7 @@ class S3Api:
         self._service, self._buckets = ServiceHandlers(site), BucketHandlers(site)
         self._listings, self._objects = ListingHandlers(site), ObjectHandlers(site)
         self._deletes, self._probes = DeleteHandlers(site), ProbeHandlers(site)
+        self._multipart = MultipartHandlers(site)
 
     def claims(self, request: Request) -> bool:
         """See `edge.OtherApi`."""
@@ -95,6 +97,8 @@ class S3Api:
         match method:
             case "GET" if "location" in query:
                 return self._buckets.location
+            case "GET" if "uploads" in query:
+                return self._multipart.list_uploads
             case "GET" if query.get("list-type") == "2":
                 return self._listings.list_v2
             case "GET":
@@ -113,7 +117,11 @@ class S3Api:
 
     def _of_object(self, call: Call) -> Handler:
         method = call.request.method
+        if "uploadId" in call.query or "uploads" in call.query:
+            return self._of_upload(call, method)
         match method:
+            case "GET" if "attributes" in call.query:
+                return self._objects.attributes
             case "GET" | "HEAD":
                 return self._objects.get
             case "PUT":
@@ -121,6 +129,22 @@ class S3Api:
             case "DELETE":
                 return self._objects.delete
         raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "OBJECT"})
+
+    def _of_upload(self, call: Call, method: str) -> Handler:
+        if "uploads" in call.query:
+            if method == "POST":
+                return self._multipart.begin
+            raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "UPLOADS"})
+        match method:
+            case "PUT":
+                return self._multipart.copy_part if "x-amz-copy-source" in call.headers else self._multipart.put_part
+            case "POST":
+                return self._multipart.complete
+            case "GET":
+                return self._multipart.list_parts
+            case "DELETE":
+                return self._multipart.abort
+        raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "UPLOAD"})
 
     def _of_sub_resource(self, call: Call, name: str) -> Handler:
         if call.request.method not in ("GET", "HEAD"):

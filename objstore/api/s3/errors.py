@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from objstore.auth.s3refusal import S3Refused
 from objstore.model import errors
 from objstore.model.errors import StoreError
+from objstore.model.parts import PART_BYTES_MIN
 
 CODES: Mapping[str, tuple[int, str]] = {
     "AccessDenied": (403, "Access Denied"),
@@ -24,6 +25,7 @@ CODES: Mapping[str, tuple[int, str]] = {
         "The conditional request cannot succeed due to a conflicting operation against this resource.",
     ),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
+    "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "IllegalLocationConstraintException": (400, "The specified location constraint is not valid."),
     "IncompleteBody": (400, "The request body terminated unexpectedly"),
     "InsufficientCapacity": (507, "The devices of the store are full."),
@@ -33,6 +35,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
     "InvalidPart": (400, "One or more of the specified parts could not be found."),
+    "InvalidPartOrder": (
+        400,
+        "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    ),
     "InvalidRange": (416, "The requested range cannot be satisfied."),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
@@ -84,6 +90,9 @@ _OF_STORE: Mapping[type[StoreError], str] = {
     errors.Unavailable: "ServiceUnavailable",
     errors.InsufficientStorage: "InsufficientCapacity",
     errors.ManifestInvalid: "InvalidPart",
+    errors.UploadNotFound: "NoSuchUpload",
+    errors.PartMissing: "InvalidPart",
+    errors.PartTooSmall: "EntityTooSmall",
 }
 TEXT_SHOWN = ("InvalidArgument",)
 """Codes for which the store's own words say more than S3's."""
@@ -113,5 +122,10 @@ def s3_error(error: StoreError) -> S3Error:
     """Any failure in S3's words."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, errors.PartTooSmall):
+        details = {"ETag": error.etag, "MinSizeAllowed": str(PART_BYTES_MIN), "PartNumber": str(error.number)}
+        return S3Error("EntityTooSmall", details={**details, "ProposedSize": str(error.size)})
+    if isinstance(error, errors.PartMissing):
+        return S3Error("InvalidPart", details={"PartNumber": str(error.number)})
     code = _OF_STORE[type(error)]
     return S3Error(code, error.text if code in TEXT_SHOWN else "")

@@ -27,7 +27,7 @@ class ListingHandlers:
     async def list_v1(self, call: Call) -> Reply:
         """ListObjects. NextMarker is given with a delimiter only, as S3 does: else it is the last key."""
         fields = call.query
-        limit, show = _limit(fields), _shown(fields)
+        limit, show = limit_of(fields), shown(fields)
         marker, delimiter = fields.get("marker", ""), fields.get("delimiter", "")
         rows, more = await self._page(call, limit, marker)
         parts = [leaf("Marker", show(marker))]
@@ -38,7 +38,7 @@ class ListingHandlers:
     async def list_v2(self, call: Call) -> Reply:
         """ListObjectsV2. A continuation token is the last name of the page before, encoded."""
         fields = call.query
-        limit, show = _limit(fields), _shown(fields)
+        limit, show = limit_of(fields), shown(fields)
         token, start = fields.get("continuation-token"), fields.get("start-after", "")
         rows, more = await self._page(call, limit, start if token is None else _name_of(token))
         parts = [leaf("KeyCount", len(rows))]
@@ -62,7 +62,7 @@ class ListingHandlers:
 
     @staticmethod
     def _reply(call: Call, limit: int, more: bool, parts: list[str]) -> Reply:
-        fields, show = call.query, _shown(call.query)
+        fields, show = call.query, shown(call.query)
         head = [leaf("Name", call.bucket), leaf("Prefix", show(fields.get("prefix", ""))), leaf("MaxKeys", limit)]
         if "delimiter" in fields:
             head.append(leaf("Delimiter", show(fields["delimiter"])))
@@ -90,16 +90,17 @@ def _contents(call: Call, rows: list[ObjectRow | Subdir], show: Callable[[str], 
     return contents + prefixes
 
 
-def _limit(fields: dict[str, str]) -> int:
-    text = fields.get("max-keys")
+def limit_of(fields: dict[str, str], name: str = "max-keys") -> int:
+    """How many entries a page may have. Raises S3Error InvalidArgument."""
+    text = fields.get(name)
     if text is None or text == "":
         return KEYS_MAX
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31):
-        raise invalid_argument("Provided max-keys not an integer or within integer range", "max-keys", text)
+        raise invalid_argument(f"Provided {name} not an integer or within integer range", name, text)
     return min(int(text), KEYS_MAX)
 
 
-def _shown(fields: dict[str, str]) -> Callable[[str], str]:
+def shown(fields: dict[str, str]) -> Callable[[str], str]:
     """How names are written. Raises S3Error InvalidArgument for another encoding than `url`."""
     encoding = fields.get("encoding-type")
     if encoding is None:

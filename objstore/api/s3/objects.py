@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from objstore.api.conditional import parse_conditions
+from objstore.api.dates import last_modified
 from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
 from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument
 from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
-from objstore.api.s3.xml import TYPE_FIELD, document, leaf
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
+from objstore.model.checksums import ChecksumAlgorithm
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
 from objstore.model.errors import ObjectNotFound
 from objstore.model.names import ObjectName
@@ -18,6 +20,7 @@ from objstore.model.ranges import ByteRange, parse_ranges
 from objstore.proxy.operations import CopyRequest, NewObject, ObjectRead, ReadRequest
 
 DEFAULT_TYPE = "binary/octet-stream"
+ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
 
 
 class ObjectHandlers:
@@ -47,7 +50,8 @@ class ObjectHandlers:
             details = {"ProposedSize": str(call.payload.size), "MaxSizeAllowed": str(OBJECT_BYTES_MAX)}
             raise S3Error("EntityTooLarge", details=details)
         headers = call.headers
-        new = NewObject(headers.get("content-type") or DEFAULT_TYPE, kept_headers(headers), user_metadata(headers), md5_of(headers))
+        content_type = headers.get("content-type") or DEFAULT_TYPE
+        new = NewObject(content_type, kept_headers(headers), user_metadata(headers), md5_of(headers), own_limits=True)
         result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), write_conditions(headers))
         fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
         return Reply(200, fields)
@@ -59,6 +63,24 @@ class ObjectHandlers:
         except ObjectNotFound:
             pass
         return Reply(204)
+
+    async def attributes(self, call: Call) -> Reply:
+        """GetObjectAttributes."""
+        wanted = {name.strip() for name in call.headers.get("x-amz-object-attributes", "").split(",")}
+        if not wanted or wanted - ATTRIBUTES:
+            raise S3Error("InvalidArgument", "Invalid attribute name specified.")
+        read = await self._site.store.open_object(call.ctx, ReadRequest(call.name, read_conditions(call.headers), head=True))
+        await read.close()
+        system = read.version.system
+        parts = [leaf("ETag", read.etag)] if "ETag" in wanted else []
+        if "Checksum" in wanted and (known := checksum_leaves(system)):
+            parts.append(group("Checksum", known))
+        if "ObjectParts" in wanted and system.get("manifest") == "parts":
+            parts.append(group("ObjectParts", (leaf("PartsCount", read.etag.rpartition("-")[2]),)))
+        parts += [leaf("StorageClass", "STANDARD")] if "StorageClass" in wanted else []
+        parts += [leaf("ObjectSize", read.size)] if "ObjectSize" in wanted else []
+        changed = last_modified(max(read.version.timestamp, read.version.meta_timestamp))
+        return Reply(200, [TYPE_FIELD, ("Last-Modified", changed)], document("GetObjectAttributesResponse", parts))
 
     async def copy(self, call: Call) -> Reply:
         """CopyObject. An object copied onto itself must change something."""
@@ -74,7 +96,7 @@ class ObjectHandlers:
                 "metadata, storage class, website redirect location or encryption attributes.",
             )
         fresh = directive == "REPLACE"
-        new = NewObject("", kept_headers(headers), user_metadata(headers)) if fresh else NewObject("")
+        new = NewObject("", kept_headers(headers) if fresh else {}, user_metadata(headers) if fresh else {}, own_limits=True)
         content_type = (headers.get("content-type") or DEFAULT_TYPE) if fresh else None
         request = CopyRequest(
             source,
@@ -109,6 +131,13 @@ def checksum_fields(system: Mapping[str, str]) -> Fields:
     if fields and "checksum-type" not in system:
         fields.append(("x-amz-checksum-type", "FULL_OBJECT"))
     return fields
+
+
+def checksum_leaves(system: Mapping[str, str]) -> list[str]:
+    """The same as elements of a document."""
+    found = [one for one in ChecksumAlgorithm if f"checksum-{one}" in system]
+    leaves = [leaf(f"Checksum{one.name}", system[f"checksum-{one}"]) for one in found]
+    return [*leaves, leaf("ChecksumType", system.get("checksum-type", "FULL_OBJECT"))] if leaves else []
 
 
 def read_conditions(headers: Mapping[str, str]) -> Conditions:

@@ -37,9 +37,7 @@ LISTS: Mapping[str, str] = {
     "inventory": "ListInventoryConfigurationsResult",
     "metrics": "ListMetricsConfigurationsResult",
 }
-OTHERS = frozenset(
-    {"acl", "attributes", "policyStatus", "requestPayment", "restore", "select", "torrent", "uploads", "uploadId", "versions"}
-)
+OTHERS = frozenset({"acl", "policyStatus", "requestPayment", "restore", "select", "torrent", "versions"})
 SUB_RESOURCES = frozenset({*BUCKET_ERRORS, *BUCKET_EMPTY, *OBJECT_ERRORS, *LISTS, *OTHERS})
 
 

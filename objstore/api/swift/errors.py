@@ -12,6 +12,9 @@ from objstore.model.version import Version
 STATUS: dict[type[StoreError], int] = {
     errors.InvalidInput: 400,
     errors.ManifestInvalid: 400,
+    errors.UploadNotFound: 404,
+    errors.PartMissing: 400,
+    errors.PartTooSmall: 400,
     errors.NotAuthenticated: 401,
     errors.AccessDenied: 403,
     errors.AccountNotFound: 404,

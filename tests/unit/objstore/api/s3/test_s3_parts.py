@@ -10,7 +10,7 @@ from objstore.api.s3.objects import copy_source, write_conditions
 from objstore.api.s3.probes import BUCKET_ERRORS, OBJECT_ERRORS
 from objstore.api.s3.xml import document, escape, leaf, parse
 from objstore.api.swift.errors import Refusal
-from objstore.model.errors import ManifestInvalid, NotModified, RangeNotSatisfiable, StoreError
+from objstore.model.errors import ManifestInvalid, NotModified, PartMissing, PartTooSmall, RangeNotSatisfiable, StoreError
 from objstore.model.names import ObjectName
 
 
@@ -24,6 +24,8 @@ def test_every_failure_of_the_store_has_a_code() -> None:
         NotModified: NotModified("e", 1),
         RangeNotSatisfiable: RangeNotSatisfiable(1, "e", 1),
         ManifestInvalid: ManifestInvalid([("a", "missing")]),
+        PartMissing: PartMissing(1),
+        PartTooSmall: PartTooSmall(1, 2, "e"),
     }
     for kind in kinds_of(StoreError) - {S3Error, Refusal}:
         if not kind.__module__.startswith("objstore.model"):
