@@ -217,6 +217,7 @@ async def test_what_nothing_needs_goes_after_the_grace(cluster: CleaningCluster,
     name = named(cluster, "o")
     if change == "aborted":
         id_, _ = await begun(store, name, b"one ", b"two")
+        cluster.clock.passed_s = 2 * 3600.0
         await store.abort_upload(OWNER, name, id_)
     elif change == "not named":
         id_, wanted = await begun(store, name, b"one ", b"two", b"three")
