@@ -101,6 +101,13 @@ class Auth(Section, frozen=True):
     users: tuple[User, ...] = ()
 
 
+class S3(Section, frozen=True):
+    """The S3 API: below which host names buckets are host names themselves, and the region that clients sign for."""
+
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
+
+
 class Limits(Section, frozen=True):
     """What a client may send and ask for, where the operator decides; `/info` shows it."""
 
@@ -161,6 +168,7 @@ class Config(Section, frozen=True):
     node: Node = Node()
     proxy: Proxy = Proxy()
     auth: Auth = Auth()
+    s3: S3 = S3()
     limits: Limits = Limits()
     storage: Storage = Storage()
     daemons: Daemons = Daemons()

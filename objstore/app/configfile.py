@@ -14,6 +14,7 @@ from objstore.app.config import CLOCK_IDENTITY_MAX, PATHS, Config, PolicySection
 from objstore.model.policy import Policies, Policy
 
 SECRET_BYTES_MIN = 32
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 LISTS: dict[str, type[Section]] = {"users": User, "policies": PolicySection}
 """Keys that hold a list of tables."""
 SectionT = TypeVar("SectionT", bound=Section)
@@ -167,6 +168,11 @@ def _contradictions(config: Config) -> list[str]:
         )
     if not -1 <= config.node.clock_identity <= CLOCK_IDENTITY_MAX:
         found.append(f"node.clock_identity: 0 to {CLOCK_IDENTITY_MAX}, or -1 to derive it from the name")
+    if not config.s3.region:
+        found.append('s3.region: clients sign for a region; the usual one is "us-east-1"')
+    for domain in config.s3.domains:
+        if not _DOMAIN.fullmatch(domain):
+            found.append(f"s3.domains: {domain!r} is not a host name in lower case, such as 's3.example.org'")
     try:
         policies_of(config)
     except ValueError as error:

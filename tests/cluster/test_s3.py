@@ -18,10 +18,13 @@ from objstore.testing.blocking import BlockingCluster
 from tests.cluster.s3client import client_of, code_of
 from tests.cluster.swift import Swift
 
+DOMAIN = "s3.example.org"
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[BlockingCluster]:
-    with BlockingCluster(nodes=3, devices=1, network_faults=False) as running:
+    settings = {"s3": {"domains": [DOMAIN]}}
+    with BlockingCluster(nodes=3, devices=1, network_faults=False, settings=settings) as running:
         yield running
 
 
@@ -252,3 +255,35 @@ def test_a_streamed_body_that_is_not_proven_stores_nothing(
 ) -> None:
     assert send_streaming(cluster, f"/{bucket}/o", mode, os.urandom(size), spoil=spoil) == status
     assert code_of(s3.get_object, Bucket=bucket, Key="o") == ("NoSuchKey", 404)
+
+
+def send_to_host(cluster: BlockingCluster, host: str, method: str, path: str, body: bytes = b"") -> requests.Response:
+    """A signed request that names its bucket in the Host field."""
+    request = AWSRequest(
+        method, f"http://{host}{path}", data=body, headers={"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+    )
+    S3SigV4Auth(Credentials("test:tester", "testing"), "s3", "us-east-1").add_auth(request)
+    headers = {**dict(request.headers.items()), "Host": host}
+    return requests.request(method, cluster.endpoints[0] + path, data=body, headers=headers, timeout=20)
+
+
+def test_a_bucket_may_be_a_host_name(s3, cluster: BlockingCluster, bucket: str) -> None:
+    host = f"{bucket}.{DOMAIN}"
+    assert send_to_host(cluster, f"{host}:8080", "PUT", "/a%20b/c", b"body").status_code == 200
+    assert s3.get_object(Bucket=bucket, Key="a b/c")["Body"].read() == b"body"
+    assert send_to_host(cluster, host, "GET", "/a%20b/c").content == b"body"
+    assert b"<Key>a b/c</Key>" in send_to_host(cluster, host, "GET", "/?list-type=2").content
+    assert b"<Name>" in send_to_host(cluster, DOMAIN, "GET", "/").content, "the service itself"
+    assert send_to_host(cluster, DOMAIN, "GET", f"/{bucket}/a%20b/c").content == b"body", "path style there too"
+
+
+@pytest.mark.parametrize("host", [f"a..b.{DOMAIN}", f"10.0.0.1.{DOMAIN}", f".{DOMAIN}", f"metrics.{DOMAIN}", f"a_b.{DOMAIN}"])
+def test_a_host_name_that_no_bucket_has(cluster: BlockingCluster, host: str) -> None:
+    answer = send_to_host(cluster, host, "GET", "/o")
+    assert (answer.status_code, b"InvalidBucketName" in answer.content) == (400, True)
+
+
+def test_a_host_below_another_name_is_no_bucket(s3, cluster: BlockingCluster, bucket: str) -> None:
+    """Only the configured names count: the path tells."""
+    s3.put_object(Bucket=bucket, Key="o", Body=b"x")
+    assert send_to_host(cluster, f"other.{DOMAIN}.evil.example", "GET", f"/{bucket}/o").content == b"x"
