@@ -85,9 +85,8 @@ class ObjectDevice:
         """What went to quarantine of an object and is newer than its `files`; NONE for nothing. Such an object was damaged here:
         whoever asks for it must hear neither that there is none nor what was there before.
         """
-        if not self._lost or place not in self._lost:
-            return NONE
-        return self._lost[place][0].beyond(files.timestamp, files.meta)
+        known = self._lost.get(place) if self._lost else None  # asked by disk threads too: looked up once
+        return NONE if known is None else known[0].beyond(files.timestamp, files.meta)
 
     def require_sound(self, place: Place, files: Files) -> None:
         """Raises NodeError corrupt with what was lost, and what there is beside it: all that others must have to make up for it."""

@@ -95,8 +95,8 @@ CONSISTENCY = (
     Mutant(
         "an older copy makes up for a lost one",
         "objstore/object/device.py",
-        "        return self._lost[place][0].beyond(files.timestamp, files.meta)\n",
-        "        return NONE if files.alive else self._lost[place][0].beyond(files.timestamp, files.meta)\n",
+        "NONE if known is None else known[0]",
+        "NONE if known is None or files.alive else known[0]",
         f"{PROXY}/test_damaged.py -k one_good_copy",
     ),
     Mutant(
