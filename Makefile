@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts soak mutants conformance-swift clients clean
+.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -72,6 +72,9 @@ mutants: install  ## take one mechanism after the other out of the code, and see
 
 conformance-swift: install  ## OpenStack Swift's own functional tests against a development cluster
 	$(PY) tests/conformance/swift_functional.py
+
+conformance-s3: install  ## OpenStack Swift's own tests of its S3 API against a development cluster
+	$(PY) tests/conformance/swift_functional.py --files s3api,../s3api
 
 clients: install  ## S3's clients with their default settings, over HTTP and TLS: a matrix (installs them into .cache)
 	$(PY) -m tests.clients

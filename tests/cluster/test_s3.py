@@ -111,6 +111,22 @@ def test_listings(s3, bucket: str) -> None:
     assert s3.list_objects_v2(Bucket=bucket, Prefix="d1/", MaxKeys=1)["IsTruncated"]
 
 
+def test_each_object_is_its_only_version(s3, bucket: str) -> None:
+    for key in ("a", "b/1", "b/2", "c"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1}))
+    found = [one for page in pages for one in page["Versions"]]
+    assert [one["Key"] for one in found] == ["a", "b/1", "b/2", "c"]
+    assert {(one["VersionId"], one["IsLatest"], one["Size"]) for one in found} == {("null", True, 1)}
+    tree = s3.list_object_versions(Bucket=bucket, Delimiter="/")
+    assert [one["Prefix"] for one in tree["CommonPrefixes"]] == ["b/"] and len(tree["Versions"]) == 2
+    assert s3.get_object(Bucket=bucket, Key="a", VersionId="null")["Body"].read() == b"x"
+    assert code_of(s3.get_object, Bucket=bucket, Key="a", VersionId="other") == ("InvalidArgument", 400)
+    assert code_of(s3.delete_object, Bucket=bucket, Key="a", VersionId="other") == ("InvalidArgument", 400)
+    s3.delete_object(Bucket=bucket, Key="a", VersionId="null")
+    assert code_of(s3.head_object, Bucket=bucket, Key="a")[1] == 404
+
+
 def test_many_are_deleted_at_once(s3, bucket: str) -> None:
     for name in ("a", "b", "c"):
         s3.put_object(Bucket=bucket, Key=name, Body=b"1")

@@ -95,6 +95,12 @@ def write_config(path: str, endpoint: str) -> None:
         "collate": "C",
         **USERS,
     }
+    config["s3api_test"] = {
+        "endpoint": endpoint,
+        "region": "us-east-1",
+        **{f"access_key{number}": USERS[f"s3_access_key{number if number > 1 else ''}"] for number in (1, 2, 3)},
+        **{f"secret_key{number}": USERS[f"s3_secret_key{number if number > 1 else ''}"] for number in (1, 2, 3)},
+    }
     config["swift-constraints"] = {}  # the limits come from the store's /info
     with open(path, "w", encoding="utf-8") as file:
         config.write(file)

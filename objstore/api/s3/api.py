@@ -8,7 +8,7 @@ from objstore.api.request import Request
 from objstore.api.s3.address import address_of
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.deletes import DeleteHandlers
-from objstore.api.s3.errors import S3Error, s3_error
+from objstore.api.s3.errors import S3Error, invalid_argument, s3_error
 from objstore.api.s3.listings import ListingHandlers
 from objstore.api.s3.multipart import MultipartHandlers
 from objstore.api.s3.objects import ObjectHandlers
@@ -97,6 +97,8 @@ class S3Api:
         match method:
             case "GET" if "location" in query:
                 return self._buckets.location
+            case "GET" if "versions" in query:
+                return self._listings.list_versions
             case "GET" if "uploads" in query:
                 return self._multipart.list_uploads
             case "GET" if query.get("list-type") == "2":
@@ -117,6 +119,8 @@ class S3Api:
 
     def _of_object(self, call: Call) -> Handler:
         method = call.request.method
+        if call.query.get("versionId", "null") != "null":  # no object has another version
+            raise invalid_argument("Invalid version id specified", "versionId", call.query["versionId"])
         if "uploadId" in call.query or "uploads" in call.query:
             return self._of_upload(call, method)
         match method:

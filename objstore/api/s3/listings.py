@@ -1,8 +1,8 @@
-"""ListObjects, versions 1 and 2."""
+"""ListObjects, versions 1 and 2, and ListObjectVersions."""
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from objstore.api.reply import Reply
@@ -51,6 +51,30 @@ class ListingHandlers:
         owners = fields.get("fetch-owner") == "true"
         return self._reply(call, limit, more, [*parts, *_contents(call, rows, show, owners=owners)])
 
+    async def list_versions(self, call: Call) -> Reply:
+        """ListObjectVersions of a bucket that never had versions: every object is its own only version, "null"."""
+        fields = call.query
+        limit, show = limit_of(fields), shown(fields)
+        marker, delimiter, prefix = fields.get("key-marker", ""), fields.get("delimiter", ""), fields.get("prefix", "")
+        rows, more = await self._page(call, limit, marker)
+        parts = [leaf("Name", call.bucket), leaf("Prefix", show(prefix)), leaf("KeyMarker", show(marker))]
+        parts += [leaf("VersionIdMarker", fields.get("version-id-marker", "")), leaf("MaxKeys", limit)]
+        if delimiter:
+            parts.append(leaf("Delimiter", show(delimiter)))
+        if "encoding-type" in fields:
+            parts.append(leaf("EncodingType", "url"))
+        parts.append(leaf("IsTruncated", more))
+        if more and rows:
+            last = rows[-1]
+            parts += [
+                leaf("NextKeyMarker", show(last.name)),
+                *(() if isinstance(last, Subdir) else (leaf("NextVersionIdMarker", "null"),)),
+            ]
+        contents = _contents(
+            call, rows, show, owners=True, element="Version", more=(leaf("VersionId", "null"), leaf("IsLatest", True))
+        )
+        return Reply(200, [TYPE_FIELD], document("ListVersionsResult", [*parts, *contents]))
+
     async def _page(self, call: Call, limit: int, marker: str) -> tuple[list[ObjectRow | Subdir], bool]:
         """At most `limit` entries behind `marker`, and whether there are more."""
         query = Query(limit + 1, marker, "", call.query.get("prefix", ""), call.query.get("delimiter", ""))
@@ -77,7 +101,16 @@ def shown_row_etag(row: ObjectRow) -> str:
     return f'"{row.etag.partition(_SLO_ETAG)[2] or row.etag}"'
 
 
-def _contents(call: Call, rows: list[ObjectRow | Subdir], show: Callable[[str], str], *, owners: bool) -> list[str]:
+def _contents(
+    call: Call,
+    rows: list[ObjectRow | Subdir],
+    show: Callable[[str], str],
+    *,
+    owners: bool,
+    element: str = "Contents",
+    more: Sequence[str] = (),
+) -> list[str]:
+    """The entries of a page; `more` goes into each object's."""
     owner = (owner_of(call.owner),) if owners else ()
     contents, prefixes = [], []
     for row in rows:
@@ -86,7 +119,7 @@ def _contents(call: Call, rows: list[ObjectRow | Subdir], show: Callable[[str], 
             continue
         changed = max(row.meta_timestamp, row.timestamp)
         fields = (leaf("Key", show(row.name)), leaf("LastModified", iso_date(changed)), leaf("ETag", shown_row_etag(row)))
-        contents.append(group("Contents", (*fields, leaf("Size", row.size), *owner, leaf("StorageClass", "STANDARD"))))
+        contents.append(group(element, (*fields, *more, leaf("Size", row.size), *owner, leaf("StorageClass", "STANDARD"))))
     return contents + prefixes
 
 

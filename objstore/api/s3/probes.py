@@ -37,7 +37,7 @@ LISTS: Mapping[str, str] = {
     "inventory": "ListInventoryConfigurationsResult",
     "metrics": "ListMetricsConfigurationsResult",
 }
-OTHERS = frozenset({"acl", "policyStatus", "requestPayment", "restore", "select", "torrent", "versions"})
+OTHERS = frozenset({"acl", "policyStatus", "requestPayment", "restore", "select", "torrent"})
 SUB_RESOURCES = frozenset({*BUCKET_ERRORS, *BUCKET_EMPTY, *OBJECT_ERRORS, *LISTS, *OTHERS})
 
 

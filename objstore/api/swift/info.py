@@ -4,8 +4,11 @@ from typing import Any
 
 from objstore.api.limits import EdgeLimits
 from objstore.api.swift.call import SwiftLimits
-from objstore.model import manifest, metadata, names
+from objstore.model import checksums, manifest, metadata, names, parts
 from objstore.model.policy import Policies
+
+S3_LISTING_MAX = 1000
+"""Names on a page of the S3 API, and keys in a request that deletes many."""
 
 
 def swift_info(version: str, policies: Policies, limits: SwiftLimits, edge: EdgeLimits) -> dict[str, Any]:
@@ -42,6 +45,15 @@ def swift_info(version: str, policies: Policies, limits: SwiftLimits, edge: Edge
             "max_inline_data_size": manifest.DATA_BYTES_MAX,
         },
         "dlo": {},
+        "s3api": {
+            "max_bucket_listing": S3_LISTING_MAX,
+            "max_parts_listing": S3_LISTING_MAX,
+            "max_upload_part_num": checksums.PARTS_MAX,
+            "max_multi_delete_objects": S3_LISTING_MAX,
+            "allow_multipart_uploads": True,
+            "min_segment_size": parts.PART_BYTES_MIN,
+            "s3_acl": False,
+        },
         "bulk_delete": {"max_deletes_per_request": limits.bulk_deletes_max, "max_failed_deletes": limits.bulk_deletes_max},
         "tempauth": {"account_acls": True},
         "account_quotas": {},
