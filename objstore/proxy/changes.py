@@ -1,10 +1,13 @@
 """Changing and deleting objects."""
 
+from collections.abc import Callable
+
 from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, Target
 from objstore.model.conditions import Conditions
 from objstore.model.errors import Code, ContainerNotFound, NodeError, ObjectNotFound, Unavailable
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName
+from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
@@ -51,19 +54,13 @@ class Changer:
         place = await self._place(ctx, name)
         check_metadata("object", new.user)
         check_headers(new.headers)
-
-        def at(timestamp: int) -> RequestFor:
-            def request(target: Target, index: IndexTarget | None) -> PostObject:
-                return PostObject(target, place.hash, place.name, timestamp, new.headers, new.user, content_type, index)
-
-            return request
-
         for attempt in range(POST_ATTEMPTS_MAX):
             found = await self._opener.newest(place, NO_BYTES, ctx.txn, attempt > 0, open_expired)
             assert found.version is not None
             if attempt:  # it is there, but not where it could be changed
                 lacking = [i for i, replica in enumerate(place.replicas) if replica not in found.holders]
                 await self._completion.spread(place, found.holders[0], lacking, len(lacking), found.version.size, ctx.txn)
+            at = _post_at(place, new, content_type, found.version)
             try:
                 written = await self._writer.write(place, at, ctx.txn, found.timestamp)
             except NodeError as error:
@@ -90,3 +87,19 @@ class Changer:
         if not written.existed:
             raise ObjectNotFound("there is no such object", written.timestamp)
         return written.timestamp
+
+
+def _post_at(place: ObjectPlace, new: NewObject, content_type: str | None, version: Version) -> Callable[[int], RequestFor]:
+    """The POST at a timestamp. Where it names no content type it carries the one that an earlier POST set: a replica that missed
+    that one would else keep metadata of this timestamp with another type than the others', for ever.
+    """
+    kept = content_type is None and version.type_timestamp > version.timestamp
+    named, type_timestamp = (version.content_type, version.type_timestamp) if kept else (content_type, 0)
+
+    def at(timestamp: int) -> RequestFor:
+        def request(target: Target, index: IndexTarget | None) -> PostObject:
+            return PostObject(target, place.hash, place.name, timestamp, new.headers, new.user, named, index, type_timestamp)
+
+        return request
+
+    return at

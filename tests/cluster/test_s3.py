@@ -46,6 +46,8 @@ def test_buckets(s3, bucket: str) -> None:
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
     assert code_of(s3.create_bucket, Bucket=bucket) == ("BucketAlreadyOwnedByYou", 409)
     assert code_of(s3.head_bucket, Bucket="nobody-has-it")[1] == 404
+    assert code_of(s3.list_objects_v2, Bucket="Nobody_May-have.it") == ("InvalidBucketName", 400)
+    assert "Delimiter" not in s3.list_objects_v2(Bucket=bucket, Delimiter="")
     s3.put_object(Bucket=bucket, Key="o")
     assert code_of(s3.delete_bucket, Bucket=bucket) == ("BucketNotEmpty", 409)
     s3.delete_object(Bucket=bucket, Key="o")

@@ -77,6 +77,8 @@ def test_the_transfer_manager_moves_large_files(s3, bucket: str) -> None:
     assert middle["Body"].read() == body[PART - 3 : PART + 3]
     last = s3.get_object(Bucket=bucket, Key="big", PartNumber=4)
     assert (last["Body"].read(), last["PartsCount"]) == (body[3 * PART :], 4)
+    assert code_of(s3.get_object, Bucket=bucket, Key="big", PartNumber=5) == ("InvalidPartNumber", 416)
+    assert code_of(s3.get_object, Bucket=bucket, Key="big", PartNumber=0, Range="bytes=0-1") == ("InvalidRequest", 400)
 
 
 def test_a_checksum_of_the_whole(s3, bucket: str) -> None:

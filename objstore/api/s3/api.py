@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from objstore.api.limits import EdgeLimits
 from objstore.api.reply import Fields, Reply
 from objstore.api.request import Request
-from objstore.api.s3.address import address_of
+from objstore.api.s3.address import address_of, check_bucket_name
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.deletes import DeleteHandlers
 from objstore.api.s3.errors import S3Error, invalid_argument, s3_error
@@ -17,7 +17,7 @@ from objstore.api.s3.service import BucketHandlers, ServiceHandlers
 from objstore.api.s3.signing import Signing, carries_signature
 from objstore.api.s3.xml import TYPE_FIELD, document, leaf
 from objstore.auth.accesskeys import AccessKeys
-from objstore.model.errors import BodyIncomplete, BodyTimeout, NotModified, RangeNotSatisfiable, StoreError
+from objstore.model.errors import BodyIncomplete, BodyTimeout, ContainerNotFound, NotModified, RangeNotSatisfiable, StoreError
 from objstore.proxy.operations import Context, Store
 from objstore.runtime.interface import Clock, Rng
 
@@ -57,7 +57,11 @@ class S3Api:
         call = Call(request, ctx, key.account, key.account, address.bucket, address.key, payload)
         if key.identity.anonymous:
             raise S3Error("AccessDenied")
-        return _identified(await self._handler(call)(call), request)
+        try:
+            return _identified(await self._handler(call)(call), request)
+        except ContainerNotFound:  # Swift's names are freer than S3's, so one that exists is taken
+            check_bucket_name(call.bucket)
+            raise
 
     def error_reply(self, request: Request, error: StoreError) -> Reply:
         """See `edge.Api`."""

@@ -35,6 +35,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
     "InvalidPart": (400, "One or more of the specified parts could not be found."),
+    "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
     "InvalidPartOrder": (
         400,
         "The list of parts was not in ascending order. Parts must be ordered by part number.",
@@ -127,5 +128,7 @@ def s3_error(error: StoreError) -> S3Error:
         return S3Error("EntityTooSmall", details={**details, "ProposedSize": str(error.size)})
     if isinstance(error, errors.PartMissing):
         return S3Error("InvalidPart", details={"PartNumber": str(error.number)})
+    if isinstance(error, errors.RangeNotSatisfiable) and error.parts is not None:
+        return S3Error("InvalidPartNumber", details={"ActualPartCount": str(error.parts)})
     code = _OF_STORE[type(error)]
     return S3Error(code, error.text if code in TEXT_SHOWN else "")

@@ -88,7 +88,7 @@ class ListingHandlers:
     def _reply(call: Call, limit: int, more: bool, parts: list[str]) -> Reply:
         fields, show = call.query, shown(call.query)
         head = [leaf("Name", call.bucket), leaf("Prefix", show(fields.get("prefix", ""))), leaf("MaxKeys", limit)]
-        if "delimiter" in fields:
+        if fields.get("delimiter"):
             head.append(leaf("Delimiter", show(fields["delimiter"])))
         if "encoding-type" in fields:
             head.append(leaf("EncodingType", "url"))

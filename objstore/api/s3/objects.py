@@ -35,9 +35,10 @@ class ObjectHandlers:
         overrides = override_fields(call.query)
         if overrides and call.ctx.identity.anonymous:
             raise S3Error("InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
-        part, ranges = _part_number(call.query), _ranges(call.headers)
-        if part is not None and ranges is not None:
+        ranges = _ranges(call.headers)
+        if "partNumber" in call.query and ranges is not None:
             raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        part = _part_number(call.query)
         request = ReadRequest(call.name, read_conditions(call.headers), ranges, head=head and ranges is None, part_number=part)
         read = await self._site.store.open_object(call.ctx, request)
         return await _read_reply(call, read, overrides, head)

@@ -248,6 +248,25 @@ async def test_a_post_applies_to_data_that_its_replica_missed(cluster: Cluster, 
     assert await get(reader, name) == b"new"
 
 
+@pytest.mark.parametrize("turn", range(3))
+async def test_a_content_type_that_one_replica_missed_is_not_lost_there_with_the_next_post(
+    cluster: Cluster, store: ClusterStore, turn: int
+) -> None:
+    """Both posts have one file each; replicas whose files are of the same times are taken to be equal."""
+    name = named(cluster, "o")
+    await put(store, name, b"x")
+    await missed_by(cluster, PostObject, 2, store.post_object(OWNER, name, NewObject("", user={"a": "1"}), "text/new"))
+    await store.nodes.stop()
+    writer = cluster.store()
+    writer._opener._finder._turn = turn
+    await writer.post_object(OWNER, name, NewObject("", user={"a": "2"}), None)
+    await writer.nodes.stop()
+    for number in (0, 1, 2):
+        await cluster.nodes[number].run("object-replicator")
+    for version, _ in await cluster.held(name, range(3)):
+        assert version is not None and (version.content_type, version.user) == ("text/new", {"a": "2"})
+
+
 async def test_a_post_finds_an_object_that_one_replica_missed_and_another_cannot_change(
     cluster: Cluster, store: ClusterStore
 ) -> None:
