@@ -137,6 +137,16 @@ class ReadQuorum:
         return self._holding == len(self.orders)
 
     @property
+    def missing(self) -> int:
+        """How many more must hold the newest before it is believed, of those that answered."""
+        return min(self._wanted, len(self.orders)) - self._holding
+
+    @property
+    def agreed(self) -> bool:
+        """A majority holds the newest."""
+        return self._holding >= self._wanted
+
+    @property
     def holders(self) -> list[int]:
         """Who holds the newest."""
         return [index for index, order in self.orders.items() if order == self.newest]
@@ -165,15 +175,18 @@ class ReadQuorum:
             enough = answers >= self._enough
             if pending and (patient or not enough):
                 return Read.WAIT
-            # Enough but no majority: an even number of replicas, half of them down. Nobody is left to complete it on.
-            return Read.DONE if enough else Read.UNAVAILABLE
+            if not enough:
+                return Read.UNAVAILABLE
+            # No majority: an even number of replicas, half of them down. What the other half holds counts, once all of it does.
+            return Read.DONE if self.unanimous else Read.COMPLETE
         if may_ask:
             return Read.ASK
         return Read.WAIT if pending and patient else Read.COMPLETE
 
 
 def outvoted(lost: Lost, orders: Iterable[tuple[int, int]], replicas: int) -> bool:
-    """Whether what one replica lost was never acknowledged: so many others hold something older that too few are left for a
-    majority. `orders` are those of the sound ones. One that never heard of the object proves nothing: it may be new or empty.
+    """Whether what one replica lost was never acknowledged, nor read: a majority of sound ones holds something older. `orders` are
+    theirs. One that never heard of the object proves nothing: it may be new or empty. Half of an even number is not enough: with
+    that half down, readers were given what the other half had.
     """
-    return sum(order != NOTHING and lost.beyond(*order) != NONE for order in orders) >= read_count(replicas)
+    return sum(order != NOTHING and lost.beyond(*order) != NONE for order in orders) >= majority(replicas)

@@ -12,7 +12,7 @@ from objstore.object.files import Files, Leftover, PartitionIndex, Place
 from objstore.object.locks import ObjectLocks
 from objstore.object.pending import PendingLog
 from objstore.object.quarantine import Quarantine, lost, lost_of
-from objstore.object.reader import Corrupt, sweep
+from objstore.object.reader import Corrupt, is_damaged, sweep
 from objstore.runtime.interface import Clock, CrashPoints, Disk
 
 T = TypeVar("T")
@@ -101,6 +101,11 @@ class ObjectDevice:
         """The objects of which anything is in quarantine that was not superseded, and since when (seconds since the epoch)."""
         return [(place, since_s) for place, (_, since_s) in self._lost.items()]
 
+    async def missed(self, directory: str) -> list[tuple[bytes, Lost]]:
+        """What is missed of the objects of a partition, by hash. Raises NodeError device_failed, busy."""
+        places = [place for place in self._lost if place.directory == directory]
+        return [(place.hash, missed) for place in places if (missed := self.lost(place, await self.files(place))) != NONE]
+
     async def supersede(self, place: Place) -> None:
         """Nothing of an object is missed any more, also after a restart. Raises OSError."""
         if place in self._lost:
@@ -165,7 +170,7 @@ class ObjectDevice:
 
     async def _set_aside(self, place: Place, error: Corrupt) -> Lost:
         files, known = await self.files(place), self._lost.get(place)
-        if error.path not in files.paths(place):
+        if error.path not in files.paths(place) or not await self._is_damaged(place, error):
             return self._known(place, files)
         if not error.foreign:  # known before it is moved: nobody may hear in between that there is no such object
             gone = lost_of(parse_file_name(error.path.rpartition("/")[2]))
@@ -183,6 +188,17 @@ class ObjectDevice:
         for listener in self.set_aside_listeners:
             listener(self, place, error)
         return self._known(place, files)
+
+    async def _is_damaged(self, place: Place, error: Corrupt) -> bool:
+        """Whether the file is still what it was found to be: a good copy may have taken its place while it was being read."""
+        if error.foreign:
+            return True
+        try:
+            return await self.disk.run(lambda: is_damaged(self.disk.fs, place, error))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # nor can it be read now
 
     def _know_again(self, place: Place, known: tuple[Lost, float] | None) -> None:
         if known is None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from objstore.formats.digestlog import HEADER_BYTES, RECORD_BYTES, DigestRecord, encode_record, header, scan
+from objstore.model.lost import Lost
 from objstore.object.files import NOTHING, Files, Partition
 from objstore.runtime.interface import FileSystem
 
@@ -34,6 +35,11 @@ class Digest(NamedTuple):
     value: int
     oldest_tombstone: int = 0
     forgettable: int = 0
+
+    def missing(self, lost: Iterable[tuple[bytes, Lost]]) -> "Digest":
+        """Of the same files where others were lost, by their objects' hashes: who misses something is in sync with nobody."""
+        total = self.value + sum(int(xxh3_64_intdigest(b"lost" + hash_ + _ENTRY.pack(*one))) for hash_, one in lost)
+        return self._replace(value=total & _MASK)
 
 
 def digest_of(partition: Partition, horizon: int) -> Digest:

@@ -49,6 +49,11 @@ class Holdings:
                 raise read_failed(error) from error
             found.update(zip(part, digests, strict=True))
             self.listings += listings
+        damaged = {place.directory for place, _ in self.device.with_losses()}
+        for partition in partitions if damaged else ():
+            directory = partition_directory(policy, partition)
+            if directory in damaged:
+                found[partition] = found[partition].missing(await self.device.missed(directory))
         return [found[partition] for partition in partitions]
 
     def _look(self, policy: int, partitions: Sequence[int], horizon: int) -> tuple[list[Digest], int]:

@@ -170,6 +170,22 @@ def verify_body(found: OpenObject, piece_bytes: int = 1 << 20) -> None:
         found.read(start, min(piece_bytes, found.header.body_size - start))
 
 
+def is_damaged(fs: FileSystem, place: Place, error: Corrupt) -> bool:
+    """Whether the file at the path of `error` is corrupt, after reading all of it."""
+    name = parse_file_name(error.path.rpartition("/")[2])
+    try:
+        found = open_object(fs, place, name.timestamp, name.kind, error.name)
+        try:
+            verify_body(found)
+        finally:
+            found.file.close()
+    except Corrupt:
+        return True
+    except NodeError:  # a later release's
+        return False
+    return False
+
+
 def _is_foreign(fs: FileSystem, place: Place, path: str, name: str) -> bool:
     """Whether a file is another object's than `name`."""
     found = parse_file_name(path.rpartition("/")[2])

@@ -13,7 +13,7 @@ from objstore.formats.messages import Address, GetObject, IndexTarget, ObjectRep
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.lost import NONE, Lost
 from objstore.model.names import ObjectName
-from objstore.model.quorum import outvoted
+from objstore.model.quorum import NOTHING, outvoted
 from objstore.model.timestamps import seconds_of
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Place
@@ -35,7 +35,9 @@ IN_FLIGHT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a primary holds, sound. `name` "" where there is nothing, or a tombstone."""
+    """What a primary holds, sound. `name` "" where there is nothing, or a tombstone. One that lost something newer itself is as one
+    that never heard of the object: what it still holds proves nothing.
+    """
 
     replica: Replica
     order: tuple[int, int]
@@ -76,14 +78,20 @@ class Repairs:
             await asyncio.wait(self._tasks)
 
     async def run(self, device: ObjectDevice) -> int:
-        """Try again for all that a device lost; returns how many objects still miss something. Raises NodeError device_failed."""
+        """Try again for all that a device lost; returns how many objects still miss something, those included that could
+        not be looked at.
+        """
         gate = asyncio.Semaphore(AT_ONCE_MAX)
 
         async def one(place: Place, since_s: float) -> bool:
             async with gate:
-                if device.lost(place, await device.files(place)) != NONE:
-                    return await self._repair(device, place, "", since_s)
-                return not await self._supersede(device, place, NONE)  # it was written or deleted since
+                try:
+                    if device.lost(place, await device.files(place)) != NONE:
+                        return await self._repair(device, place, "", since_s)
+                    return not await self._supersede(device, place, NONE)  # it was written or deleted since
+                except NodeError as error:
+                    logger.warning("not repaired", extra={"device": device.name, "path": place.directory, "error": str(error)})
+                    return True
 
         return sum(await asyncio.gather(*(one(place, since_s) for place, since_s in device.with_losses())))
 
@@ -129,13 +137,15 @@ class Repairs:
         return (here[0] if here else None), [one for one in replicas if one not in here]
 
     async def _ask(self, other: Replica, place: Place, name: str) -> _Answer | None:
-        """None when it does not answer, or its copy is damaged too."""
+        """None when it does not answer."""
         request = GetObject(other.target, place.hash, name)
         try:
             reply = await self._caller.call(other.address, request, timeout_s=ASK_TIMEOUT_S)
         except PeerUnavailable:
             return None
         except NodeError as refusal:
+            if refusal.code is Code.CORRUPT and refusal.lost != NONE:
+                return _Answer(other, NOTHING, "")
             if refusal.code is not Code.NOT_FOUND:
                 return None
             return _Answer(other, (refusal.timestamp, refusal.timestamp), "")
@@ -163,9 +173,9 @@ class Repairs:
 
     def _is_void(self, missed: Lost, answers: Sequence[_Answer], others: int, since_s: float) -> bool:
         """Whether nobody needs to miss it: it was never acknowledged and cannot be any more; or it may have been deleted, and the
-        deletion forgotten, while this device was away.
+        deletion forgotten, while this device was away. Nobody can say so of an object's only replica.
         """
-        if len(answers) < others:
+        if not others or len(answers) < others:
             return False
         age_s = self._clock.now() - seconds_of(missed.newest)
         if abs(age_s) > IN_FLIGHT_S and outvoted(missed, [answer.order for answer in answers], others + 1):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from objstore.formats.filenames import partition_directory
 from objstore.formats.messages import (
     Address,
     ClaimPartition,
@@ -115,7 +116,9 @@ class Replication:
         target = self._checked(request.target)
         holdings = self._holdings[target.device]
         found = await holdings.list(target.policy, target.partition, request.after, ENTRIES_PER_CALL_MAX, durable=request.durable)
-        return PartitionList(*found)
+        if request.after:
+            return PartitionList(*found)
+        return PartitionList(*found, await holdings.device.missed(partition_directory(target.policy, target.partition)))
 
     async def claim(self, request: ClaimPartition, _context: CallContext) -> Ready:
         """As ClaimPartition says."""

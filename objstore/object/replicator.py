@@ -29,7 +29,7 @@ from objstore.formats.messages import (
 )
 from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX
 from objstore.model.errors import Code, NodeError, Unavailable
-from objstore.model.lost import NONE
+from objstore.model.lost import NONE, Lost
 from objstore.model.names import ObjectName
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.digests import Digest
@@ -64,6 +64,18 @@ class _Block:
     ours: dict[int, Digest] = field(default_factory=dict)
     theirs: dict[tuple[int, Replica], int | None] = field(default_factory=dict)
     """Digest of (partition, primary); None when it did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a peer holds of a partition, and what it lost of it."""
+
+    held: Partition
+    lost: dict[bytes, Lost]
+
+    def knows_newer(self, hash_: bytes, files: Files) -> bool:
+        missed = self.lost.get(hash_, NONE).beyond(files.timestamp, files.meta)
+        return missed != NONE or files.is_old_to(self.held.get(hash_, NOTHING))
 
 
 class ObjectReplicator:
@@ -210,9 +222,9 @@ class ObjectReplicator:
         differing = [peer for peer in peers if block.theirs[partition, peer] not in (ours.value, None)]
         if differing:
             figures["differing"] += 1
-            held = [await self._list(peer, durable=False) for peer in differing] if len(differing) > 1 else []
+            known = [await self._list(peer, durable=False) for peer in differing] if len(differing) > 1 else []
             for peer in differing:
-                await self._complete(block, partition, peer, held, figures)
+                await self._complete(block, partition, peer, known, figures)
         elif all(block.theirs[partition, peer] == ours.value for peer in peers):
             figures["in_sync"] += 1
             if ours.forgettable:
@@ -221,12 +233,12 @@ class ObjectReplicator:
                 figures["reclaimed"] += forgotten  # not in one line with the wait: others count meanwhile
 
     async def _complete(
-        self, block: _Block, partition: int, peer: Replica, held: Sequence[Partition], figures: Counter[str]
+        self, block: _Block, partition: int, peer: Replica, known: Sequence[_Listed], figures: Counter[str]
     ) -> None:
         """Push to one peer what it lacks. One device does so at a time: the second would send all of it again.
 
-        Of no object goes out what this device knows to be old, because it lost a newer version or another peer holds one (`held`).
-        On an empty peer it would make an old version's second copy, and two that agree are believed.
+        Of no object goes out what is known to be old, because this device or another peer (`known`) lost a newer version, or a peer
+        holds one. On an empty peer it would make an old version's second copy, and two that agree are believed.
         """
         claim = f"{block.holdings.device.name} {min(self._own)}"
         try:
@@ -236,25 +248,25 @@ class ObjectReplicator:
                 return
             raise
         try:
-            theirs = await self._list(peer, durable=False)
+            theirs = (await self._list(peer, durable=False)).held
             device, directory = block.holdings.device, partition_directory(block.policy, partition)
             ours = {
                 hash_: files
                 for hash_, files in (await block.holdings.partition(block.policy, partition)).items()
-                if not any(files.is_old_to(one.get(hash_, NOTHING)) for one in held)
-                and device.lost(Place(directory, hash_), files) == NONE
+                if not any(one.knows_newer(hash_, files) for one in known) and device.lost(Place(directory, hash_), files) == NONE
             }
             await self._push_all(block, partition, peer, ours, theirs, figures)
         finally:
             with contextlib.suppress(NodeError):  # it ends by itself
                 await self._call(peer.address, ClaimPartition(peer.target, claim, 0.0), Ready)
 
-    async def _list(self, peer: Replica, *, durable: bool) -> Partition:
-        found: Partition = {}
+    async def _list(self, peer: Replica, *, durable: bool) -> _Listed:
+        found = _Listed({}, {})
         after = b""
         while True:
             page = await self._call(peer.address, ListPartition(peer.target, after, durable), PartitionList)
-            found.update((held.hash, files_of(held)) for held in page.entries)
+            found.held.update((held.hash, files_of(held)) for held in page.entries)
+            found.lost.update(page.lost)
             if page.complete or not page.entries:
                 return found
             after = page.entries[-1].hash
@@ -308,7 +320,7 @@ class ObjectReplicator:
         everywhere, all_answered = set(ours), True
         for primary in primaries:
             try:
-                theirs = await self._list(primary, durable=True)
+                theirs = (await self._list(primary, durable=True)).held
                 everywhere &= await self._push_all(block, partition, primary, ours, theirs, figures)
             except NodeError as error:
                 self._complain(figures, "handoff not handed back", device, error)

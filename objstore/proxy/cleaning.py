@@ -146,7 +146,7 @@ class Cleaner:
         try:
             found = await self._finder.find(self._placement.object(name, policy), NO_BYTES, "", everywhere=True)
         except Unavailable as error:
-            if not error.lost.data:
+            if not error.lost.beyond(0, 0).data:  # what was lost last may be its deletion
                 raise
             return not 0 < row.delete_at <= self.nodes.clock.now()
         if found.version is not None:

@@ -85,19 +85,19 @@ class Finder:
             await self._push_newest(search, split, len(split))
         else:
             raise Unavailable("the newest data and the newest metadata are on different replicas")
-        if step is Read.UNAVAILABLE:
-            if not place.sloppy:
-                raise Unavailable("too few replicas of the object answered")
+        if step is Read.UNAVAILABLE and not place.sloppy:
+            raise Unavailable("too few replicas of the object answered")
+        if place.sloppy and (step is Read.UNAVAILABLE or search.only_damaged()):
             await self._ask_handoffs(search)
         if search.only_damaged():
             raise Unavailable("every copy of the object that was found is damaged", search.lost)
-        if step is Read.COMPLETE:
+        if step is Read.COMPLETE and not search.extra:
             await self._complete(search)
         return search.found()
 
     async def _complete(self, search: "_Search") -> None:
         quorum = search.quorum
-        needed = majority(len(search.place.replicas)) - len(quorum.holders)
+        needed = quorum.missing
         if await self._push_newest(search, quorum.lacking, needed) < needed:
             raise Unavailable("a newer version is known, but too few replicas hold it")
 
@@ -207,10 +207,10 @@ class _Search:
 
     def split(self) -> list[int]:
         """The primaries with older data than the newest and a newer POST, which applies to the newest too. A majority has each of
-        the two, but not the same one.
+        the two, but not the same one. Where one majority has the newest and not the POST, that was never acknowledged.
         """
         quorum, replies = self.quorum, self.replies
-        if quorum.unanimous:
+        if quorum.unanimous or quorum.agreed:
             return []
         timestamp, meta = quorum.newest
         if not any(quorum.orders[index][0] == timestamp for index in replies):

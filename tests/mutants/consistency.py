@@ -14,6 +14,49 @@ TABLES = "tests/unit/objstore/tables"
 PROXY = "tests/unit/objstore/proxy"
 
 CONSISTENCY = (
+    # --- damage beside other faults
+    Mutant(
+        "what half of an even number said is outvoted by the other half",
+        "objstore/model/quorum.py",
+        "for order in orders) >= majority(replicas)",
+        "for order in orders) >= read_count(replicas)",
+        f"{PROXY}/test_damaged_more.py -k taken_back",
+    ),
+    Mutant(
+        "what was given by half of the replicas is not completed there",
+        "objstore/model/quorum.py",
+        "return Read.DONE if self.unanimous else Read.COMPLETE",
+        "return Read.DONE",
+        f"{PROXY}/test_damaged_more.py -k taken_back",
+    ),
+    Mutant(
+        "a good copy is set aside for the damage of the one before",
+        "objstore/object/device.py",
+        "if error.path not in files.paths(place) or not await self._is_damaged(place, error):",
+        "if error.path not in files.paths(place):",
+        f"{PROXY}/test_damaged_more.py -k set_aside_for",
+    ),
+    Mutant(
+        "the only replica is given up after the reclaim age",
+        REPAIRS,
+        "if not others or len(answers) < others:",
+        "if len(answers) < others:",
+        f"{PROXY}/test_damaged_more.py -k missed_for_ever",
+    ),
+    Mutant(
+        "a device that misses something is in sync",
+        "objstore/object/holdings.py",
+        "            if directory in damaged:\n",
+        "            if False:\n",
+        f"{PROXY}/test_damaged_more.py -k ring_change",
+    ),
+    Mutant(
+        "an old version goes to an empty replica beside one that lost the newest",
+        REPLICATOR,
+        "return missed != NONE or files.is_old_to(",
+        "return files.is_old_to(",
+        f"{PROXY}/test_damaged_more.py -k ring_change",
+    ),
     # --- object replication
     Mutant(
         "a handoff is removed though a primary did not answer",

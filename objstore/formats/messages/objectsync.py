@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from objstore.formats.messages.addressing import Message, Target
+from objstore.model.lost import Lost
 
 DIGESTS_PER_CALL_MAX = 1024
 ENTRIES_PER_CALL_MAX = 10_000
@@ -43,10 +44,14 @@ class ListPartition(Message, frozen=True):
 
 
 class PartitionList(Message, frozen=True):
-    """At most ENTRIES_PER_CALL_MAX entries; `complete` when nothing follows. Deletions old enough to be forgotten are left out."""
+    """At most ENTRIES_PER_CALL_MAX entries; `complete` when nothing follows. Deletions old enough to be forgotten are left out.
+
+    `lost`: with the first page, what is missed of objects of the partition, by hash.
+    """
 
     entries: list[HeldObject]
     complete: bool
+    lost: list[tuple[bytes, Lost]] = []
 
 
 class ClaimPartition(Message, frozen=True):

@@ -4,7 +4,8 @@ from itertools import permutations, product
 
 import pytest
 
-from objstore.model.quorum import NOTHING, Read, ReadQuorum, Write, WriteQuorum, majority, read_count
+from objstore.model.lost import Lost
+from objstore.model.quorum import NOTHING, Read, ReadQuorum, Write, WriteQuorum, majority, outvoted, read_count
 
 REPLICAS = [1, 2, 3, 4, 5]
 
@@ -99,9 +100,10 @@ def test_reads(n: int) -> None:
             if step is Read.COMPLETE:
                 assert holders < majority(n)
                 assert quorum.newest != NOTHING
-                assert holders + len(quorum.lacking) >= majority(n)
+                assert holders + len(quorum.lacking) >= min(majority(n), len(alive))
+                assert holders + quorum.missing == min(majority(n), len(alive))
             elif quorum.newest != NOTHING and holders < majority(n):
-                assert len(alive) < majority(n)  # nobody is left to complete it on
+                assert holders == len(alive) < majority(n)  # half of an even number, and all of that half has it
 
 
 def test_a_replica_that_hangs_is_done_without() -> None:
@@ -138,3 +140,14 @@ def test_nothing_is_believed_only_when_all_who_answer_say_so() -> None:
     assert quorum.decide(patient=False) is Read.DONE
     quorum.answered(2, (5, 5))
     assert quorum.decide() is Read.COMPLETE
+
+
+@pytest.mark.parametrize("n", REPLICAS)
+def test_what_readers_may_have_been_given_is_not_outvoted(n: int) -> None:
+    """Readers believe what a majority holds; of an even number, half, when the other half is down."""
+    lost = Lost(9)
+    for older in range(n):
+        given = n - older >= read_count(n)
+        assert not (given and outvoted(lost, [(5, 5)] * older, n))
+        assert outvoted(lost, [(5, 5)] * older, n) is (older >= majority(n))
+    assert not outvoted(lost, [NOTHING] * (n - 1), n)
