@@ -22,6 +22,8 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     TOO_FAR_AHEAD = "too_far_ahead"  # a timestamp from a clock that runs ahead
     BUSY = "busy"  # a bounded queue is full
+    PROMISED = "promised"  # a copy of something older than what the device promised to wait for, at `timestamp`
+    OTHER_RING = "other_ring"  # the asker takes others for the primaries of the partition
     INTERNAL = "internal"
 
 

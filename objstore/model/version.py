@@ -2,6 +2,11 @@
 
 import msgspec
 
+ORIGIN = "origin"
+"""In `system`: the timestamp at which a version was first proposed, where it was proposed anew at another."""
+BASE = "base"
+"""In `system`: the timestamp of what a version replaced, where a condition was decided on that; 0 for nothing."""
+
 
 class Version(msgspec.Struct, array_like=True, frozen=True):
     """What a replica holds of an object, or of its deletion.
@@ -27,7 +32,8 @@ class Version(msgspec.Struct, array_like=True, frozen=True):
     user: dict[str, str] = {}
     """User metadata, names without the API's prefix."""
     system: dict[str, str] = {}
-    """Facts the proxy keeps with the data: `manifest` = "slo", `manifest-etag`, `manifest-size` ... Never shown as they are."""
+    """Facts the proxy keeps with the data, never shown as they are: `manifest` = "slo", `manifest-etag`, `manifest-size`,
+    ORIGIN ..."""
     meta_timestamp: int = 0
     """Of the newest POST merged in, else equal to `timestamp`."""
     type_timestamp: int = 0
@@ -37,6 +43,11 @@ class Version(msgspec.Struct, array_like=True, frozen=True):
     def delete_at(self) -> int:
         """Second since the epoch from which on the object counts as deleted; 0 for never."""
         return int(self.headers.get("x-delete-at", 0))
+
+    @property
+    def origin(self) -> int:
+        """The timestamp at which it was first proposed."""
+        return int(self.system.get(ORIGIN, self.timestamp)) if self.system else self.timestamp
 
     @property
     def order(self) -> tuple[int, int]:

@@ -10,7 +10,9 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.lost import NONE, Lost
 from objstore.object.files import Files, Leftover, PartitionIndex, Place
 from objstore.object.locks import ObjectLocks
+from objstore.object.membership import Membership
 from objstore.object.pending import PendingLog
+from objstore.object.promises import Promises
 from objstore.object.quarantine import Quarantine, lost, lost_of
 from objstore.object.reader import Corrupt, is_damaged, sweep
 from objstore.runtime.interface import Clock, CrashPoints, Disk
@@ -45,6 +47,8 @@ class ObjectDevice:
         self.log = log
         self.index = PartitionIndex(disk, entries_max=index_entries_max)
         self.locks = ObjectLocks()
+        self.promises = Promises(disk)
+        self.membership = Membership(disk)
         self.quarantine = Quarantine(disk.fs, clock, points)
         self.quarantined = 0
         """How many files are in quarantine; known after `start`."""
@@ -58,14 +62,16 @@ class ObjectDevice:
         self._slow_until = 0.0
 
     async def start(self) -> None:
-        """Read the pending log of earlier processes, and what is in quarantine. Raises NodeError device_failed."""
+        """Read what earlier processes left: the pending log, promises, what is in quarantine. Raises NodeError device_failed."""
         try:
             await self.disk.run(self.log.recover)
+            await self.disk.run(self.promises.load)
             records = await self.disk.run(self.quarantine.records)
         except OSError as error:
             raise read_failed(error) from error
         self.quarantined = len(records)
         self._lost = lost(records.values())
+        await self.membership.load()
 
     def require_writable(self) -> None:
         """Raises NodeError device_failed. The committer checks again; this is for refusing before work is done."""
@@ -123,6 +129,7 @@ class ObjectDevice:
         """
         for place in [place for place in self._lost if place.directory == directory]:
             await self.supersede(place)
+        await self.promises.forget(lambda place, _: place.directory == directory)
 
     async def read(self, place: Place, read: Callable[[Files], T], *, in_thread: bool = False, locked: bool = False) -> T:
         """What `read` (blocking, without side effects) makes of the files that count; again when they were replaced meanwhile.

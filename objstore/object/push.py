@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 from crc32c import crc32c
 
 from objstore.formats.filenames import FileKind
@@ -23,9 +24,10 @@ from objstore.formats.messages import (
     Target,
 )
 from objstore.model.errors import Code, NodeError
-from objstore.model.version import Version
+from objstore.model.version import ORIGIN, Version
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import NOTHING, Files, Place, place_of
+from objstore.object.merge import merge_meta
 from objstore.object.reader import Corrupt, OpenObject, open_object, read_version
 from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, PeerUnavailable
 from objstore.runtime.pacing import TokenBucket
@@ -52,6 +54,12 @@ class Push:
     name: str
     index: Callable[[str], IndexTarget | None]
     held: Files = NOTHING
+    settled: bool = False
+    """A majority of the primaries holds it."""
+    restamp: int = 0
+    """Send it as of this timestamp, all POSTs merged in; 0 as it is."""
+    members: int = 0
+    """Whom a restamped version is proposed to (see members_of)."""
 
 
 class Pusher:
@@ -67,8 +75,11 @@ class Pusher:
         """Answers PushObject. Raises as `push`."""
         place = place_of(request.target.policy, request.target.partition, request.hash)
         address = Address(request.to_ip, request.to_port)
-        files = await self.push(device, Push(place, address, request.to, request.name, lambda _: request.index))
-        return Pushed(files.newest)
+        push = Push(
+            place, address, request.to, request.name, lambda _: request.index, restamp=request.restamp, members=request.members
+        )
+        files = await self.push(device, push)
+        return Pushed(request.restamp or files.newest)
 
     async def push(self, device: ObjectDevice, push: Push) -> Files:
         """Idempotent: a replica that has the same or newer is left alone. Returns what the other device holds durably by now.
@@ -81,7 +92,9 @@ class Pusher:
             if self._pace is not None:
                 await self._pace.take(OVERHEAD_BYTES + (found.version.size if found is not None else 0))
             if files.deleted:
-                await self._call(push, DeleteObject(push.to, push.place.hash, name, files.timestamp, index, True))
+                at = push.restamp or files.timestamp
+                deletion = DeleteObject(push.to, push.place.hash, name, at, index, True, settled=push.settled, members=push.members)
+                await self._call(push, deletion)
             if found is not None:
                 await self._push_data(device, push, found, index)
         except Misplaced as error:
@@ -105,16 +118,21 @@ class Pusher:
             return files, read_version(fs, place, files.timestamp, FileKind.TOMBSTONE, name).name, None, None
         meta = read_version(fs, place, files.meta, FileKind.META, name) if files.meta else None
         known = push.held.timestamp == files.timestamp and not push.held.deleted
-        if meta is not None and (known or not files.timestamp):
+        if meta is not None and (known or not files.timestamp) and not push.restamp:
             return files, meta.name, meta, None
         found = open_object(fs, place, files.timestamp, FileKind.DATA, name)
+        if push.restamp:
+            found.version = restamped(found.version if meta is None else merge_meta(found.version, meta), push.restamp)
+            meta = None
         return files, found.version.name, meta, found
 
     async def _push_data(self, device: ObjectDevice, push: Push, found: OpenObject, index: IndexTarget | None) -> None:
         try:
             if found.version.size <= INLINE_BYTES_MAX:
                 body = await device.disk.run(lambda: found.read(0, found.version.size))
-                request = PutObject(push.to, push.place.hash, found.version, body, index, True, crc32c(body))
+                request = PutObject(
+                    push.to, push.place.hash, found.version, body, index, True, crc32c(body), False, push.settled, push.members
+                )
                 await self._call(push, request)
             else:
                 await self._stream(device, push, found, index)
@@ -134,7 +152,7 @@ class Pusher:
                 for start in range(0, version.size, CHUNK_BYTES_MAX):
                     length = min(CHUNK_BYTES_MAX, version.size - start)
                     await exchange.send_chunk(await device.disk.run(partial(found.read, start, length)))
-                await exchange.send(CommitPut(version, index, True))
+                await exchange.send(CommitPut(version, index, True, False, push.settled, push.members))
                 _expect(await exchange.receive(), Stored)
                 await exchange.finish()
             finally:
@@ -142,7 +160,7 @@ class Pusher:
         except PeerUnavailable as error:
             raise _silent(push, error) from error
         except NodeError as error:
-            if error.code is not Code.NEWER_EXISTS:
+            if push.restamp or error.code is not Code.NEWER_EXISTS:
                 raise
 
     async def _call(self, push: Push, request: Message) -> None:
@@ -151,7 +169,7 @@ class Pusher:
         except PeerUnavailable as error:
             raise _silent(push, error) from error
         except NodeError as error:
-            if error.code is not Code.NEWER_EXISTS:
+            if push.restamp or error.code is not Code.NEWER_EXISTS:
                 raise
 
 
@@ -172,7 +190,15 @@ def _post_of(push: Push, meta: Version, index: IndexTarget | None) -> PostObject
         index,
         meta.type_timestamp,
         True,
+        settled=push.settled,
     )
+
+
+def restamped(version: Version, at: int) -> Version:
+    """The same version proposed anew. Its origin stays, by which its writer knows it again."""
+    system = {ORIGIN: str(version.timestamp)} | version.system
+    again: Version = msgspec.structs.replace(version, timestamp=at, system=system, meta_timestamp=at, type_timestamp=at)
+    return again
 
 
 def _expect(reply: object, kind: type[Message]) -> None:

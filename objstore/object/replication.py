@@ -7,6 +7,7 @@ from objstore.formats.filenames import partition_directory
 from objstore.formats.messages import (
     Address,
     ClaimPartition,
+    CompareMembers,
     DigestPartitions,
     ListPartition,
     PartitionDigests,
@@ -15,15 +16,16 @@ from objstore.formats.messages import (
     Target,
 )
 from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX, ENTRIES_PER_CALL_MAX
-from objstore.model.errors import Code, NodeError
+from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.object.device import ObjectDevice
 from objstore.object.digests import DigestLog
 from objstore.object.holdings import Holdings
+from objstore.object.joining import Joining
 from objstore.object.push import Pusher
 from objstore.object.removal import Removal
 from objstore.object.repairs import Repairs
 from objstore.object.replicator import ObjectReplicator
-from objstore.placement.places import Placement
+from objstore.placement.places import Placement, members_of
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, CrashPoints, Worker
 from objstore.runtime.pacing import TokenBucket
@@ -76,6 +78,7 @@ class Replication:
             pusher,
             Removal(points),
             self._repairs,
+            Joining(settings.placement, settings.own, caller),
             settings.horizon,
         )
         for holdings in self._holdings.values():
@@ -86,6 +89,7 @@ class Replication:
         dispatcher.on(DigestPartitions, self.digests)  # type: ignore[arg-type]
         dispatcher.on(ListPartition, self.list)  # type: ignore[arg-type]
         dispatcher.on(ClaimPartition, self.claim)  # type: ignore[arg-type]
+        dispatcher.on(CompareMembers, self.compare_members)  # type: ignore[arg-type]
 
     def workers(self) -> list[Worker]:
         """The background jobs."""
@@ -110,6 +114,22 @@ class Replication:
             raise NodeError(Code.BAD_REQUEST, "not a policy and partitions")
         found = await self._holdings[request.device].digests(request.policy, partitions)
         return PartitionDigests([digest.value for digest in found])
+
+    async def compare_members(self, request: CompareMembers, _context: CallContext) -> PartitionDigests:
+        """As CompareMembers says."""
+        if len(request.members) != len(request.partitions):
+            raise NodeError(Code.BAD_REQUEST, "not partitions and their primaries")
+        found = await self.digests(DigestPartitions(request.device, request.policy, request.partitions), _context)
+        asked = zip(request.partitions, request.members, found.digests, strict=True)
+        return PartitionDigests([value if self._holds(request, p, members) else -1 for p, members, value in asked])
+
+    def _holds(self, request: CompareMembers, partition: int, members: int) -> bool:
+        try:
+            replicas = self._settings.placement.primaries(request.policy, partition)
+        except (IndexError, Unavailable):
+            return False
+        here = any(one.address in self._settings.own and one.target.device == request.device for one in replicas)
+        return here and members_of(partition, replicas) == members
 
     async def list(self, request: ListPartition, _context: CallContext) -> PartitionList:
         """As ListPartition says."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -20,9 +20,11 @@ from objstore.formats.messages import (
     Address,
     ClaimPartition,
     DigestPartitions,
+    GetObject,
     IndexTarget,
     ListPartition,
     Message,
+    ObjectReply,
     PartitionDigests,
     PartitionList,
     Ready,
@@ -31,10 +33,12 @@ from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.lost import NONE, Lost
 from objstore.model.names import ObjectName
+from objstore.model.quorum import majority
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.digests import Digest
 from objstore.object.files import NOTHING, Files, Partition, Place
 from objstore.object.holdings import Holdings, files_of
+from objstore.object.joining import Joining
 from objstore.object.merge import valid_name
 from objstore.object.push import Misplaced, Push, Pusher
 from objstore.object.removal import Removal
@@ -81,7 +85,8 @@ class _Listed:
 class ObjectReplicator:
     """Worker. Figures: partitions, in_sync, differing (with at least one primary), pushed, failed (pushes and peers that did not
     answer), handoffs (partitions that belong elsewhere), removed (objects handed back), reclaimed (deletions forgotten), missed
-    (objects of which something newer than what is here is in quarantine, and no good copy was got yet).
+    (objects of which something newer than what is here is in quarantine, and no good copy was got yet), joining (partitions of
+    which a device does not know yet whether it holds all).
     """
 
     name = "object-replicator"
@@ -95,6 +100,7 @@ class ObjectReplicator:
         pusher: Pusher,
         removal: Removal,
         repairs: Repairs,
+        joining: Joining,
         horizon: Callable[[], int],
     ) -> None:
         """`own`: the addresses in the rings of this process. `horizon` as for Holdings."""
@@ -106,13 +112,14 @@ class ObjectReplicator:
         self._pusher = pusher
         self._removal = removal
         self._repairs = repairs
+        self._joining = joining
         self._horizon = horizon
         self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE_MAX)
         self._errors_logged = 0
 
     async def run_once(self) -> dict[str, int]:
         """One pass over all devices. A device or peer that fails does not hold up the others."""
-        names = ("partitions", "in_sync", "differing", "pushed", "failed", "handoffs", "removed", "reclaimed", "missed")
+        names = ("partitions", "in_sync", "differing", "pushed", "failed", "handoffs", "removed", "reclaimed", "missed", "joining")
         figures: Counter[str] = Counter(dict.fromkeys(names, 0))
         self._errors_logged = 0
         self.progress = Progress()
@@ -136,8 +143,18 @@ class ObjectReplicator:
                 figures["missed"] += await self._repairs.run(holdings.device)
             except NodeError as error:
                 self._complain(figures, "what was lost is not asked for", holdings.device, error)
+            await self._promises(holdings, figures)
             await holdings.save()
         return dict(figures)
+
+    async def _promises(self, holdings: Holdings, figures: Counter[str]) -> None:
+        """For changes under conditions: on which partitions a device has a say, and promises that nobody came back for."""
+        device, horizon = holdings.device, self._horizon()
+        try:
+            figures["joining"] += await self._joining.run(holdings)
+            await device.promises.forget(lambda _, ballot: ballot < horizon)
+        except (NodeError, OSError) as error:
+            self._complain(figures, "promises not looked through", device, error)
 
     async def _partitions(self, device: ObjectDevice) -> list[tuple[int, list[int]]]:
         """Policy and partitions that have a directory on the device."""
@@ -283,8 +300,10 @@ class ObjectReplicator:
                 try:
                     sent = await self._pusher.push(block.holdings.device, self._push(place, block.policy, peer, held))
                 except NodeError as error:
-                    self._complain(figures, "object not pushed", block.holdings.device, error)
-                    return
+                    if error.code is not Code.PROMISED or not await self._push_settled(block, partition, place, peer, files, held):
+                        self._complain(figures, "object not pushed", block.holdings.device, error)
+                        return
+                    sent = files
             figures["pushed"] += 1
             if sent.covers(files):
                 covered.add(hash_)
@@ -298,6 +317,20 @@ class ObjectReplicator:
                 lacking.append(push(hash_, files, held))
         await asyncio.gather(*lacking)
         return covered
+
+    async def _push_settled(self, block: _Block, partition: int, place: Place, peer: Replica, files: Files, held: Files) -> bool:
+        """A promise stands against a copy: then send only what a majority of the primaries holds. Whether it was sent."""
+        order, holding = (files.timestamp, files.newest), 0
+        for replica in self._placement.primaries(block.policy, partition):
+            try:
+                reply = await self._call(replica.address, GetObject(replica.target, place.hash, ""), ObjectReply)
+                holding += reply.version.order == order
+            except NodeError as error:
+                holding += files.deleted and error.code is Code.NOT_FOUND and error.timestamp == files.timestamp
+        if holding < majority(len(self._placement.primaries(block.policy, partition))):
+            return False
+        sent = await self._pusher.push(block.holdings.device, replace(self._push(place, block.policy, peer, held), settled=True))
+        return sent == files
 
     def _push(self, place: Place, policy: int, peer: Replica, held: Files) -> Push:
         return Push(place, peer.address, peer.target, "", partial(self._index, place, policy, peer), held)

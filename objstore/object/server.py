@@ -11,12 +11,14 @@ from objstore.formats.messages import (
     CommitPut,
     DeleteObject,
     GetObject,
+    GiveBack,
     ListQuarantine,
     Message,
     ObjectFiles,
     ObjectReply,
     OpenPut,
     PostObject,
+    Prepare,
     PushObject,
     PutObject,
     QuarantineList,
@@ -26,7 +28,7 @@ from objstore.formats.messages import (
     RestoreQuarantine,
     StatObject,
 )
-from objstore.model.errors import Code, NodeError
+from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.object.auditor import AuditSettings, ObjectAuditor
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, place_of
@@ -39,6 +41,7 @@ from objstore.object.updater import CurrentIndex, ObjectUpdater
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
 from objstore.object.writer import ObjectWriter
+from objstore.placement.places import members_of
 from objstore.rpc.interface import CallContext, Caller, Chunk, Dispatcher, Exchange
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.interface import Clock, CrashPoints, Disk, Worker
@@ -84,7 +87,8 @@ class ObjectServer:
             for name, disk in devices.items()
         }
         self.updates = Updates(caller, clock)
-        self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s)
+        self._placement = replication.placement if replication is not None else None
+        self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s, members=self._members)
         self._pusher = Pusher(caller)
         if replication is not None:
             current_index = current_index or replication.placement.index_now
@@ -107,6 +111,8 @@ class ObjectServer:
             (GetObject, self.get),
             (StatObject, self.stat),
             (PushObject, self.push),
+            (Prepare, self.prepare),
+            (GiveBack, self.give_back),
             (ListQuarantine, self.list_quarantine),
             (RestoreQuarantine, self.restore_quarantine),
         ):
@@ -213,6 +219,20 @@ class ObjectServer:
         """As PushObject says."""
         return await self._pusher.answer(self._device(request.target.device), request)
 
+    async def prepare(self, request: Prepare, _context: CallContext) -> Message:
+        """As Prepare says."""
+        return await self._change(self._writer.prepare(self._device(request.target.device), request))
+
+    async def give_back(self, request: GiveBack, _context: CallContext) -> Message:
+        """As GiveBack says."""
+        return await self._change(self._writer.give_back(self._device(request.target.device), request))
+
+    def _members(self, policy: int, partition: int) -> int:
+        try:
+            return members_of(partition, self._placement.primaries(policy, partition)) if self._placement is not None else 0
+        except (IndexError, Unavailable):
+            return 0
+
     async def open_put(self, request: OpenPut, exchange: Exchange, _context: CallContext) -> None:
         """As OpenPut says."""
         device = self._device(request.target.device)
@@ -227,9 +247,7 @@ class ObjectServer:
             for _ in range(COMMITS_PER_UPLOAD_MAX):
                 if not isinstance(message, CommitPut):
                     raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__} where a commit was due")
-                committing = self._writer.commit_upload(
-                    device, upload, message.version, message.index, message.pushed, message.defer
-                )
+                committing = self._writer.commit_upload(device, upload, message)
                 try:
                     await exchange.send(await self._change(committing))
                 except NodeError as error:

@@ -11,7 +11,19 @@ from typing import NamedTuple
 from crc32c import crc32c
 
 from objstore.formats.filenames import HASH_BYTES, FileKind
-from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, PutObject, Stored, Target
+from objstore.formats.messages import (
+    CommitPut,
+    DeleteObject,
+    GiveBack,
+    IndexTarget,
+    PostObject,
+    Prepare,
+    Promised,
+    PutObject,
+    Ready,
+    Stored,
+    Target,
+)
 from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
 from objstore.formats.pending import PendingUpdate, frame
 from objstore.model.errors import Code, NodeError
@@ -21,7 +33,7 @@ from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.model.version import Version
 from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BEFORE_REPLY
-from objstore.object.device import ObjectDevice
+from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, Place, place_of
 from objstore.object.merge import merge_meta, normal, valid_name
 from objstore.object.reader import read_newest, read_version
@@ -30,6 +42,9 @@ from objstore.object.upload import Upload
 from objstore.runtime.interface import Change, Clock, CrashPoints, OpenFile
 
 AHEAD_MAX_S = 30.0
+
+
+Request = PutObject | CommitPut | DeleteObject | PostObject
 
 
 class Subject(NamedTuple):
@@ -41,6 +56,8 @@ class Subject(NamedTuple):
     name: str
     paired: IndexTarget | None  # the container replica to tell
     wait_s: float  # for how long the change waits for its row
+    pushed: bool
+    settled: bool
 
 
 @dataclass(slots=True)
@@ -55,8 +72,18 @@ class _Step:
 class ObjectWriter:
     """All changes of all devices of a node. Used in the event loop alone; every method is durable when it returns."""
 
-    def __init__(self, updates: Updates, clock: Clock, points: CrashPoints, *, container_wait_s: float) -> None:
+    def __init__(
+        self,
+        updates: Updates,
+        clock: Clock,
+        points: CrashPoints,
+        *,
+        container_wait_s: float,
+        members: Callable[[int, int], int],
+    ) -> None:
+        """`members(policy, partition)`: who its primaries are by the ring here (see members_of), 0 for a partition in no ring."""
         self._updates = updates
+        self._members = members
         self._clock = clock
         self._points = points
         self._container_wait_s = container_wait_s
@@ -66,7 +93,7 @@ class ObjectWriter:
     async def put(self, device: ObjectDevice, request: PutObject) -> Stored:
         """Store a small object. Raises NodeError."""
         version, body = request.version, request.body
-        subject = self._subject(device, request.target, request.hash, version.name, request.index, request.defer)
+        subject = self._subject(device, request.target, request.hash, version.name, request)
         self._check_put(version, len(body), request.pushed)
         if request.crc not in (-1, crc32c(body)):
             raise NodeError(Code.CORRUPT, "the body was damaged on its way here")
@@ -76,29 +103,28 @@ class ObjectWriter:
         async def prepare() -> tuple[bytes, bytes]:
             return (body + encoded.trailer if encoded.trailer else body), encoded.attribute
 
-        return await self._put(subject, version, request.pushed, prepare)
+        return await self._put(subject, version, prepare)
 
-    async def commit_upload(
-        self, device: ObjectDevice, upload: Upload, version: Version, index: IndexTarget | None, pushed: bool, defer: bool = False
-    ) -> Stored:
+    async def commit_upload(self, device: ObjectDevice, upload: Upload, request: CommitPut) -> Stored:
         """Make an upload the object's newest version. Raises NodeError; after newer_exists and too_far_ahead the upload can
         be committed again with another timestamp.
         """
-        subject = self._subject(device, upload.target, upload.hash, upload.name, index, defer)
+        version = request.version
+        subject = self._subject(device, upload.target, upload.hash, upload.name, request)
         if version.name != upload.name:
             raise NodeError(Code.BAD_REQUEST, "commit of another object than the stream was opened for")
-        self._check_put(version, upload.size, pushed)
+        self._check_put(version, upload.size, request.pushed)
         version = normal(version)
 
         async def prepare() -> tuple[OpenFile, bytes]:
             encoded = encode(version, upload.table(), upload.size)
             return await upload.release(encoded.trailer), encoded.attribute
 
-        return await self._put(subject, version, pushed, prepare)
+        return await self._put(subject, version, prepare)
 
     async def delete(self, device: ObjectDevice, request: DeleteObject) -> Stored:
         """Write a tombstone. Raises NodeError."""
-        subject = self._subject(device, request.target, request.hash, request.name, request.index, request.defer)
+        subject = self._subject(device, request.target, request.hash, request.name, request)
         self._check_time(max(request.timestamp, from_seconds(request.expected_delete_at)), request.pushed)
         tombstone = Version(request.name, request.timestamp, deleted=True)
         async with device.locks.of(subject.place):
@@ -107,7 +133,7 @@ class ObjectWriter:
             if before.deleted and before.timestamp == request.timestamp:
                 step = None
             else:
-                _require_newer(request.timestamp, before, request.pushed, missed)
+                _require_newer(subject, request.timestamp, before, missed)
                 if request.expected_delete_at and before.alive and missed == NONE:
                     await self._require_delete_at(subject, request.expected_delete_at)
                 after = Files(request.timestamp, True)
@@ -127,7 +153,7 @@ class ObjectWriter:
 
     async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
         """Replace headers and user metadata. Raises NodeError."""
-        subject = self._subject(device, request.target, request.hash, request.name, request.index, request.defer)
+        subject = self._subject(device, request.target, request.hash, request.name, request)
         place, timestamp = subject.place, request.timestamp
         self._check_time(timestamp, request.pushed)
         async with device.locks.of(place):
@@ -139,6 +165,8 @@ class ObjectWriter:
                 device.require_sound(place, before)
             if timestamp < before.newest or timestamp == before.timestamp:
                 raise NodeError(Code.NEWER_EXISTS, "", before.newest)
+            if timestamp != before.meta:
+                _require_not_promised(subject, timestamp, device.lost(place, before))
             data, old = await self._read_for_post(subject)
             meta = _meta_version(request, data, old)
             row = row_of(merge_meta(data, meta))
@@ -160,16 +188,55 @@ class ObjectWriter:
             id_ = await self._commit(subject, step)
         return await self._tell(subject, id_, row, True)
 
+    # --- changes under conditions ------------------------------------------------------------------------------
+
+    async def prepare(self, device: ObjectDevice, request: Prepare) -> Promised:
+        """As Prepare says. Raises NodeError."""
+        target, ballot = request.target, request.ballot
+        if len(request.hash) != HASH_BYTES or target.partition < 0 or target.policy < 0 or not valid_name(request.name):
+            raise NodeError(Code.BAD_REQUEST, "not an object's name and place")
+        device.require_writable()
+        self._check_time(ballot, False)
+        place, fs = place_of(target.policy, target.partition, request.hash), device.disk.fs
+
+        def read(files: Files) -> Version | None:
+            return read_newest(fs, place, files, request.name) if files.timestamp else None
+
+        async with device.locks.of(place):
+            self.require_members(target, request.members)
+            before = await device.files(place)
+            device.require_sound(place, before)
+            newest = max(before.newest, device.promises.get(place))
+            if ballot <= newest:
+                raise NodeError(Code.NEWER_EXISTS, "", newest)
+            version = await device.read(place, read, locked=True)
+            await device.promises.make(place, ballot)
+        return Promised(version, device.membership.is_member(target.policy, target.partition, request.members))
+
+    async def give_back(self, device: ObjectDevice, request: GiveBack) -> Ready:
+        """As GiveBack says. Raises NodeError."""
+        place = place_of(request.target.policy, request.target.partition, request.hash)
+        try:
+            async with device.locks.of(place):
+                await device.promises.give_back(place, request.ballot)
+        except OSError as error:
+            raise read_failed(error) from error
+        return Ready()
+
+    def require_members(self, target: Target, members: int) -> None:
+        """Raises NodeError other_ring when somebody takes others for the primaries of a partition than this process does."""
+        if members and members != self._members(target.policy, target.partition):
+            raise NodeError(Code.OTHER_RING, "the primaries of this partition are others by the ring here")
+
     # --- steps -------------------------------------------------------------------------------------------------
 
-    def _subject(
-        self, device: ObjectDevice, target: Target, hash_: bytes, name: str, index: IndexTarget | None, defer: bool
-    ) -> Subject:
+    def _subject(self, device: ObjectDevice, target: Target, hash_: bytes, name: str, request: Request) -> Subject:
         if len(hash_) != HASH_BYTES or target.partition < 0 or target.policy < 0 or not valid_name(name):
             raise NodeError(Code.BAD_REQUEST, "not an object's name and place")
         device.require_writable()
-        place, wait_s = place_of(target.policy, target.partition, hash_), 0.0 if defer else self._container_wait_s
-        return Subject(device, target, place, name, index, wait_s)
+        self.require_members(target, request.members)
+        place, wait_s = place_of(target.policy, target.partition, hash_), 0.0 if request.defer else self._container_wait_s
+        return Subject(device, target, place, name, request.index, wait_s, request.pushed, request.settled)
 
     def _check_time(self, timestamp: int, pushed: bool) -> None:
         if not 0 < timestamp < 1 << 62:
@@ -186,7 +253,6 @@ class ObjectWriter:
         self,
         subject: Subject,
         version: Version,
-        pushed: bool,
         prepare: Callable[[], Awaitable[tuple[bytes | OpenFile, bytes]]],
     ) -> Stored:
         place, timestamp = subject.place, version.timestamp
@@ -196,7 +262,7 @@ class ObjectWriter:
             missed = subject.device.lost(place, before)
             step = None
             if before.timestamp != timestamp or before.deleted:
-                _require_newer(timestamp, before, pushed, missed)
+                _require_newer(subject, timestamp, before, missed)
                 after, obsolete = Files(timestamp), before
                 if before.meta > timestamp:  # pushed data, and a POST that applies to it
                     after, obsolete = Files(timestamp, meta=before.meta), before._replace(meta=0)
@@ -236,6 +302,7 @@ class ObjectWriter:
         if step is None:
             return 0
         device, id_ = subject.device, 0
+        step.change.unlink += device.promises.superseded(subject.place, step.after.newest)
         if subject.paired is not None:
             id_ = device.log.begin()
             update = PendingUpdate(subject.target, subject.place.hash, subject.paired, container_of(subject.name), step.row)
@@ -251,6 +318,7 @@ class ObjectWriter:
             device.index.forget(subject.place.directory)
             raise
         device.index.put(subject.place, step.after)
+        device.promises.changed(subject.place, step.after.newest)
         self._points.reach(AFTER_COMMIT)
         return id_
 
@@ -276,14 +344,26 @@ def _existed(before: Files, missed: Lost) -> bool:
     return missed.data > 0 or (before.alive and not missed.deletion)
 
 
-def _require_newer(timestamp: int, before: Files, pushed: bool, missed: Lost) -> None:
+def _require_newer(subject: Subject, timestamp: int, before: Files, missed: Lost) -> None:
     """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users. What went
     to quarantine (`missed`) was older than any change that a user may make now, and may come back as it was.
     """
-    if timestamp < missed.newest and not pushed:
+    if timestamp < missed.newest and not subject.pushed:
         raise NodeError(Code.NEWER_EXISTS, "", missed.newest)
-    if timestamp <= (before.timestamp if pushed else before.newest):
+    if timestamp <= (before.timestamp if subject.pushed else before.newest):
         raise NodeError(Code.NEWER_EXISTS, "", before.newest)
+    _require_not_promised(subject, timestamp, missed)
+
+
+def _require_not_promised(subject: Subject, timestamp: int, missed: Lost) -> None:
+    """What was held here before it was lost, or is held by a majority, was known to whoever got the promise."""
+    ballot = subject.device.promises.get(subject.place)
+    if timestamp >= ballot:
+        return
+    if not subject.pushed:
+        raise NodeError(Code.NEWER_EXISTS, "promised to a later change", ballot)
+    if not subject.settled and timestamp not in missed:
+        raise NodeError(Code.PROMISED, "", ballot)
 
 
 def _meta_version(request: PostObject, data: Version, old: Version | None) -> Version:

@@ -1,9 +1,11 @@
 """Where a name lives: its replicas' addresses, and which container replica each object replica keeps informed."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from zlib import crc32
+
+from xxhash import xxh3_64_intdigest
 
 from objstore.formats.messages import Address, IndexTarget, Kind, Target
 from objstore.model.errors import Unavailable
@@ -58,6 +60,12 @@ class TablePlace:
     hash: bytes
     replicas: tuple[Replica, ...]
     parents: tuple[IndexTarget | None, ...]
+
+
+def members_of(partition: int, replicas: Iterable[Replica]) -> int:
+    """Tells sets of primaries of a partition apart: a digest of who they are, in any order; never 0."""
+    text = repr((partition, sorted((*replica.address, replica.target.device) for replica in replicas)))
+    return int(xxh3_64_intdigest(text.encode()) >> 1) | 1
 
 
 class Placement:
@@ -128,6 +136,18 @@ class Placement:
         if ring is None:
             raise Unavailable(f"no ring for storage policy {kind}")
         return self._replicas(kind, ring, partition)
+
+    def policies(self) -> list[int]:
+        """The storage policies that there are rings for."""
+        return list(self._rings.objects)
+
+    def partitions_of(self, policy: int, own: Collection[Address], device: str) -> list[int]:
+        """The partitions of which a device of a process with addresses `own` is a primary. Goes over the whole ring: not for the
+        event loop.
+        """
+        ring = self._rings.objects[policy]
+        ids = {one.id for one in ring.devices if one is not None and (one.ip, one.port) in own and one.device == device}
+        return sorted({partition for row in ring.rows for partition, id_ in enumerate(row) if id_ in ids})
 
     def handoffs(self, place: ObjectPlace) -> Iterator[Replica]:
         """The devices behind the primaries, in the order in which to try them."""

@@ -13,6 +13,7 @@ from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
 from objstore.proxy.opening import Opener
 from objstore.proxy.operations import Context, NewObject
+from objstore.proxy.proposals import Attempt, Ballot, attempted
 from objstore.proxy.reads import NO_BYTES
 from objstore.proxy.storing import Storer
 from objstore.proxy.tables import Tables
@@ -76,6 +77,8 @@ class Changer:
         """As Store."""
         place = await self._place(ctx, name)
         after = await self._storer.check(place, conditions, ctx.txn)
+        if self._storer.proposes(place, conditions):
+            return await self._delete_if(place, conditions, ctx.txn)
 
         def at(timestamp: int) -> RequestFor:
             def request(target: Target, index: IndexTarget | None) -> DeleteObject:
@@ -85,6 +88,24 @@ class Changer:
 
         written = await self._writer.write(place, at, ctx.txn, after)
         if not written.existed:
+            raise ObjectNotFound("there is no such object", written.timestamp)
+        return written.timestamp
+
+    async def _delete_if(self, place: ObjectPlace, conditions: Conditions, txn: str) -> int:
+        existed = False
+
+        async def change(ballot: Ballot, _base: int) -> Attempt:
+            nonlocal existed
+            newest = ballot.newest
+            existed |= newest is not None and not newest.deleted
+
+            def request(target: Target, index: IndexTarget | None) -> DeleteObject:
+                return DeleteObject(target, place.hash, place.name, ballot.timestamp, index, members=ballot.members)
+
+            return attempted(ballot, *await self._writer.write_at(place, request, txn))
+
+        written = await self._storer.propose(place, conditions, change, txn)
+        if not existed:
             raise ObjectNotFound("there is no such object", written.timestamp)
         return written.timestamp
 

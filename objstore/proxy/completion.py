@@ -1,12 +1,21 @@
 """Bringing a version from a replica that has it to those that lack it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from objstore.formats.messages import Pushed, PushObject
-from objstore.model.errors import NodeError
+from objstore.model.errors import Code, NodeError
 from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.nodes import FanOut, Nodes
 from objstore.rpc.interface import PeerUnavailable
+
+
+@dataclass(slots=True)
+class Spread:
+    """How many took a version, and whether any refused it because it promised to wait for a later one."""
+
+    done: int = 0
+    promised: bool = False
 
 
 class Completion:
@@ -16,20 +25,32 @@ class Completion:
         self._nodes = nodes
         self.placement = placement
 
-    async def spread(self, place: ObjectPlace, source: Replica, to: Iterable[int], needed: int, size: int, txn: str) -> int:
-        """Have `source` push its newest version to primaries `to`; returns how many took it, as soon as `needed` did. The rest
-        goes on in the background.
+    async def spread(
+        self,
+        place: ObjectPlace,
+        source: Replica,
+        to: Iterable[int],
+        needed: int,
+        size: int,
+        txn: str,
+        *,
+        restamp: int = 0,
+        members: int = 0,
+    ) -> Spread:
+        """Have `source` push its newest version to primaries `to` (as of `restamp`, see PushObject); returns as soon as
+        `needed` have taken it. The rest goes on in the background.
         """
-        fan, done = FanOut(self._nodes, txn), 0
+        fan, spread = FanOut(self._nodes, txn), Spread()
         for i in to:
-            request = self._request(place, source, place.replicas[i], i)
+            request = self._request(place, source, place.replicas[i], i, restamp, members)
             fan.call(i, source.address, request, self._timeout_s(size))
         try:
-            while done < needed and (ended := await fan.next()) is not None:
-                done += isinstance(ended[1], Pushed)
+            while spread.done < needed and (ended := await fan.next()) is not None:
+                spread.done += isinstance(ended[1], Pushed)
+                spread.promised |= isinstance(ended[1], NodeError) and ended[1].code is Code.PROMISED
         finally:
             fan.leave()
-        return done
+        return spread
 
     def mend(self, place: ObjectPlace, source: Replica, index: int, size: int, txn: str) -> None:
         """Give primary `index` what it missed, in the background; where that fails, a handoff, as an extra."""
@@ -51,9 +72,11 @@ class Completion:
                 continue
             return
 
-    def _request(self, place: ObjectPlace, source: Replica, target: Replica, index: int) -> PushObject:
-        address = target.address
-        return PushObject(source.target, place.hash, place.name, address.ip, address.port, target.target, place.index[index])
+    def _request(
+        self, place: ObjectPlace, source: Replica, target: Replica, index: int, restamp: int = 0, members: int = 0
+    ) -> PushObject:
+        (ip, port), told = target.address, place.index[index]
+        return PushObject(source.target, place.hash, place.name, ip, port, target.target, told, restamp, members)
 
     def _timeout_s(self, size: int) -> float:
         return self._nodes.knobs.node_timeout_s + size / self._nodes.knobs.push_bytes_per_s_min

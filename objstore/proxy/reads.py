@@ -6,7 +6,7 @@ R = n - W + 1 make no view of the majority; then the answer is Unavailable, neve
 replica had is in quarantine, and nobody has it or something newer: such an object is damaged, not missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from crc32c import crc32c
@@ -17,10 +17,13 @@ from objstore.model.lost import NONE
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority, outvoted
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement, Replica
-from objstore.proxy.completion import Completion
+from objstore.proxy.completion import Completion, Spread
 from objstore.proxy.nodes import FanOut, Nodes, Outcome
 
 SEARCHES_MAX = 4
+UNDER_WAY_S = 0.03
+"""A change under conditions takes about so long from its promises to its majority."""
+Settle = Callable[[ObjectPlace, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,10 @@ NO_BYTES = Part(-1)
 class Finder:
     """Finds versions."""
 
-    def __init__(self, nodes: Nodes, placement: Placement, completion: Completion) -> None:
+    def __init__(self, nodes: Nodes, placement: Placement, completion: Completion, settle: Settle | None = None) -> None:
+        """`settle` brings a version to a majority that promised to wait for a later one."""
         self.nodes = nodes
+        self._settle = settle
         self.placement = placement
         self._completion = completion
         self._turn = 0
@@ -73,36 +78,43 @@ class Finder:
         In a sloppy policy, whatever answers is believed when the primaries make no majority, handoffs included.
         """
         self._turn += 1
-        for _ in range(SEARCHES_MAX):
+        for number in range(SEARCHES_MAX):
             search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
             try:
                 step = await search.run(everywhere)
             finally:
                 search.fan.cancel()
             split = search.split()
-            if not split:
-                break
-            await self._push_newest(search, split, len(split))
-        else:
-            raise Unavailable("the newest data and the newest metadata are on different replicas")
+            if split:
+                await self._push_newest(search, split, len(split))
+            elif await self._believe(search, step, number):
+                return search.found()
+        raise Unavailable("others keep changing the object, or its newest data and metadata are on different replicas")
+
+    async def _believe(self, search: "_Search", step: Read, number: int) -> bool:
+        """Whether what was found can be told; False to search again. Raises Unavailable."""
+        place = search.place
         if step is Read.UNAVAILABLE and not place.sloppy:
             raise Unavailable("too few replicas of the object answered")
         if place.sloppy and (step is Read.UNAVAILABLE or search.only_damaged()):
             await self._ask_handoffs(search)
         if search.only_damaged():
             raise Unavailable("every copy of the object that was found is damaged", search.lost)
-        if step is Read.COMPLETE and not search.extra:
-            await self._complete(search)
-        return search.found()
-
-    async def _complete(self, search: "_Search") -> None:
-        quorum = search.quorum
-        needed = quorum.missing
-        if await self._push_newest(search, quorum.lacking, needed) < needed:
+        if step is not Read.COMPLETE or search.extra:
+            return True
+        needed = search.quorum.missing
+        spread = await self._push_newest(search, search.quorum.lacking, needed)
+        if spread.done >= needed:
+            return True
+        if not spread.promised or self._settle is None:
             raise Unavailable("a newer version is known, but too few replicas hold it")
+        if number == 0:
+            await self.nodes.clock.sleep(UNDER_WAY_S)  # whoever got the promise is most likely still at it
+        else:
+            await self._settle(place, search.txn)
+        return False
 
-    async def _push_newest(self, search: "_Search", to: Sequence[int], needed: int) -> int:
-        """Returns how many took it."""
+    async def _push_newest(self, search: "_Search", to: Sequence[int], needed: int) -> Spread:
         place, source = search.place, search.quorum.holders[0]
         size = search.replies[source].version.size if source in search.replies else 0
         return await self._completion.spread(place, place.replicas[source], to, needed, size, search.txn)

@@ -37,6 +37,7 @@ from objstore.proxy.operations import (
     Upload,
     WantedPart,
 )
+from objstore.proxy.proposals import Proposer
 from objstore.proxy.quotas import Quotas
 from objstore.proxy.reads import Finder
 from objstore.proxy.storing import Offload, Storer, in_thread
@@ -69,8 +70,9 @@ class ClusterStore:
         self.nodes = Nodes(caller, clock, knobs)
         placement = Placement(rings, [policy.index for policy in policies if policy.sloppy], entries_max=knobs.place_entries_max)
         completion = Completion(self.nodes, placement)
-        finder = Finder(self.nodes, placement, completion)
         writer = Writer(self.nodes, placement, hlc)
+        proposer = Proposer(self.nodes, completion, writer, hlc)
+        finder = Finder(self.nodes, placement, completion, proposer.settle)
         self.cache = InfoCache(self.nodes, dispatcher)
         access = Access(self.cache, placement)
         lister = Lister(self.nodes, self.cache)
@@ -78,7 +80,7 @@ class ClusterStore:
         self._inline_bytes_max = knobs.inline_bytes_max
         self._tables = Tables(placement, self.cache, access, lister, TableWriter(self.nodes, self.cache, hlc), policies)
         self._opener = Opener(self.nodes, placement, finder, self._tables, access)
-        self._storer = Storer(placement, self._tables, access, quotas, self._opener, finder, writer, completion, offload)
+        self._storer = Storer(placement, self._tables, access, quotas, self._opener, finder, writer, completion, proposer, offload)
         self._large = LargeReader(self._opener, placement, self._tables, access, lister)
         self._manifests = Manifests(self._opener, self._storer, self._large)
         self._changer = Changer(placement, self._tables, access, self._opener, self._storer, writer, completion)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import md5
 
+import msgspec
 from crc32c import crc32c
 
 from objstore.formats.messages import IndexTarget, PutObject, Target
@@ -13,13 +14,14 @@ from objstore.model.conditions import NO_CONDITIONS, Conditions, check_write
 from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ContainerNotFound, TooLarge
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName, check_object_name
-from objstore.model.version import Version
+from objstore.model.version import BASE, Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.opening import Opener, etag_of, modified_s
 from objstore.proxy.operations import Context, NewObject, PutResult, Upload
+from objstore.proxy.proposals import Attempt, Ballot, Change, Proposer, attempted
 from objstore.proxy.quotas import Quotas
 from objstore.proxy.reads import NO_BYTES, Finder
 from objstore.proxy.tables import Tables
@@ -37,11 +39,12 @@ async def in_thread(work: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place that may be written: above timestamp `after`, at most `room` bytes (None for any number)."""
+    """A place that may be written under `conditions`: above timestamp `after`, at most `room` bytes (None for any number)."""
 
     place: ObjectPlace
     after: int
     room: int | None
+    conditions: Conditions = NO_CONDITIONS
 
 
 class Storer:
@@ -57,6 +60,7 @@ class Storer:
         finder: Finder,
         writer: Writer,
         completion: Completion,
+        proposer: Proposer,
         offload: Offload = in_thread,
     ) -> None:
         self._nodes: Nodes = writer.nodes
@@ -68,6 +72,7 @@ class Storer:
         self._finder = finder
         self._writer = writer
         self._completion = completion
+        self._proposer = proposer
         self._offload = offload
 
     async def slot(self, ctx: Context, name: ObjectName, new: NewObject, size: int | None, conditions: Conditions) -> Slot:
@@ -84,22 +89,33 @@ class Storer:
             raise ContainerNotFound("there is no such container")
         room = await self._quotas.check(ctx, name.account, name.container, info, size)
         place = self._placement.object(name, info.settings.policy)
-        return Slot(place, await self.check(place, conditions, ctx.txn), room)
+        return Slot(place, await self.check(place, conditions, ctx.txn), room, conditions)
 
     async def check(self, place: ObjectPlace, conditions: Conditions, txn: str) -> int:
-        """Check a write's conditions; returns the timestamp of what is there. Raises PreconditionFailed, Unavailable.
+        """Check a write's conditions before its body is taken; returns the timestamp of what is there. It is `propose` that decides
+        them; but in a sloppy policy only this, and of writes that race each may see the state before the other.
 
-        Writes that race may each see the state before the other: the later timestamp wins then.
+        Raises PreconditionFailed, Unavailable.
         """
         if conditions is NO_CONDITIONS or conditions == NO_CONDITIONS:
             return 0
         found = await self._finder.find(place, NO_BYTES, txn)
-        version = found.version
+        self._judge(conditions, found.version)
+        return found.timestamp
+
+    def _judge(self, conditions: Conditions, version: Version | None) -> None:
         if version is None or self._opener.expired(version):
             check_write(conditions, None)
         else:
             check_write(conditions, etag_of(version), modified_s(version))
-        return found.timestamp
+
+    def proposes(self, place: ObjectPlace, conditions: Conditions) -> bool:
+        """Whether a change must be proposed: sloppy policies have no majority that could agree."""
+        return not (conditions is NO_CONDITIONS or conditions == NO_CONDITIONS or place.sloppy)
+
+    async def propose(self, place: ObjectPlace, conditions: Conditions, change: Change, txn: str) -> Written:
+        """As Proposer.propose, with these conditions."""
+        return await self._proposer.propose(place, partial(self._judge, conditions), change, txn)
 
     async def put(
         self, ctx: Context, slot: Slot, new: NewObject, upload: Upload, system: dict[str, str] | None = None
@@ -141,7 +157,18 @@ class Storer:
 
             return request
 
-        written = await self._writer.write(place, at, ctx.txn, slot.after)
+        async def change(ballot: Ballot, base: int) -> Attempt:
+            version = _over(version_at(ballot.timestamp), base)
+
+            def request(target: Target, index: IndexTarget | None) -> PutObject:
+                return PutObject(target, place.hash, version, body, index, crc=crc, members=ballot.members)
+
+            return attempted(ballot, *await self._writer.write_at(place, request, ctx.txn))
+
+        if self.proposes(place, slot.conditions):
+            written = await self.propose(place, slot.conditions, change, ctx.txn)
+        else:
+            written = await self._writer.write(place, at, ctx.txn, slot.after)
         return _result(written, version_at(written.timestamp))
 
     async def _put_large(
@@ -176,13 +203,21 @@ class Storer:
             if streams is None:
                 raise BodyIncomplete("no bytes came")
             version_at = partial(_version, slot.place.name, new, size, etag, {**system, **upload.facts()})
-            written = await streams.commit(version_at, slot.after)
+            written = await self._commit(ctx, slot, streams, version_at)
         finally:
             if streams is not None:
                 streams.close()
             if hashing is not None and not hashing.done():
                 await asyncio.wait([hashing])
         return _result(written, version_at(written.timestamp))
+
+    async def _commit(self, ctx: Context, slot: Slot, streams: Streams, version_at: Callable[[int], Version]) -> Written:
+        async def change(ballot: Ballot, base: int) -> Attempt:
+            return Attempt(*await streams.commit_at(_over(version_at(ballot.timestamp), base), ballot.members))
+
+        if self.proposes(slot.place, slot.conditions):
+            return await self.propose(slot.place, slot.conditions, change, ctx.txn)
+        return await streams.commit(version_at, slot.after)
 
     async def _pieces(self, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The body in pieces large enough to be worth a thread, small enough for one frame."""
@@ -212,6 +247,11 @@ async def _first_bytes(chunks: AsyncIterator[bytes], size_max: int) -> tuple[byt
 
 def _version(name: str, new: NewObject, size: int, etag: str, system: dict[str, str], timestamp: int) -> Version:
     return Version(name, timestamp, False, size, etag, new.content_type, new.headers, new.user, system, timestamp, timestamp)
+
+
+def _over(version: Version, base: int) -> Version:
+    over: Version = msgspec.structs.replace(version, system={**version.system, BASE: str(base)})
+    return over
 
 
 def _result(written: Written, version: Version) -> PutResult:

@@ -183,6 +183,9 @@ class Streams:
         self._txn = txn
         self._waiter: asyncio.Future[None] | None = None
         self._needed = majority(len(place.replicas))
+        self._earlier: set[int] = set()
+        """Who took the version at a timestamp that others refused."""
+        self._existed = False
         handoffs = completion.placement.handoffs(place) if place.sloppy else iter(())
         # Failing primaries too: one that is back makes up for another that fails now, and one that still fails is left at once.
         self._lanes = [_Lane(nodes, place, i, handoffs, size, txn, self._wake) for i in range(len(place.replicas))]
@@ -244,30 +247,32 @@ class Streams:
 
         Raises Unavailable, InsufficientStorage, or Conflict when newer writes keep coming.
         """
-        existed = False
-        lanes, earlier = self._live, set[int]()
-        if len(lanes) < self._needed:
-            raise self._error()
         for _ in range(self._nodes.knobs.commit_attempts_max):
-            timestamp = self._hlc.next(after)
-            version = at(timestamp)
-            for lane in lanes:
-                index = self._place.index[lane.index]
-                lane.put(CommitPut(version, index, defer=self._nodes.troubled(index)))
-            tally = await self._outcomes(lanes)
-            existed |= tally.existed
-            held = len(tally.stored)
-            if 0 < held < self._needed:
-                held += await self._spread(tally, earlier, version)
-            if held >= self._needed:
-                self._mend(tally, version)
-                return Written(timestamp, tally.listed, existed)
-            earlier |= set(tally.stored)
-            lanes = [lane for lane in lanes if lane.alive and isinstance(lane.reply, NodeError)]
-            if not lanes or len(lanes) + len(earlier) < self._needed:
-                raise tally.error()
-            after = tally.quorum.newer
+            written, after = await self.commit_at(at(self._hlc.next(after)))
+            if written is not None:
+                return written
         raise Conflict("newer writes of the same object keep coming")
+
+    async def commit_at(self, version: Version, members: int = 0) -> tuple[Written | None, int]:
+        """The same at one timestamp, under conditions where there are `members`: None when too many replicas met something newer,
+        and what that was. May be called again with a later version. Raises Unavailable, InsufficientStorage.
+        """
+        lanes = [lane for lane in self._live if not lane.committing and not isinstance(lane.reply, Stored)]
+        if not lanes or len(lanes) + len(self._earlier) < self._needed:
+            raise self._error()
+        for lane in lanes:
+            index = self._place.index[lane.index]
+            lane.put(CommitPut(version, index, defer=self._nodes.troubled(index), members=members))
+        tally = await self._outcomes(lanes)
+        self._existed |= tally.existed
+        held = len(tally.stored)
+        if 0 < held < self._needed:
+            held += await self._spread(tally, version, members)
+        if held >= self._needed:
+            self._mend(tally, version)
+            return Written(version.timestamp, tally.listed, self._existed), 0
+        self._earlier |= set(tally.stored)
+        return None, tally.quorum.newer
 
     async def _outcomes(self, lanes: list[_Lane]) -> Tally:
         """Wait for a decision, then a moment longer for the rest."""
@@ -295,11 +300,12 @@ class Streams:
                 return tally
             await self._change(until - now)
 
-    async def _spread(self, tally: Tally, earlier: set[int], version: Version) -> int:
+    async def _spread(self, tally: Tally, version: Version, members: int) -> int:
         """A later timestamp went to those who refused the first one; who took the first one needs the later one too."""
         source = self._source(tally)
         needed = self._needed - len(tally.stored)
-        return await self._completion.spread(self._place, source, earlier, needed, version.size, self._txn)
+        spread = await self._completion.spread(self._place, source, self._earlier, needed, version.size, self._txn, members=members)
+        return spread.done
 
     def _source(self, tally: Tally) -> Replica:
         """Somebody who has it now."""

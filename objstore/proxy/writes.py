@@ -117,12 +117,16 @@ class Writer:
         """Apply a change at the timestamp that it has. Raises Unavailable, InsufficientStorage; Conflict when too many replicas
         have something newer.
         """
-        attempt = _Attempt(self, place, request_for, txn)
-        verdict = await attempt.run()
+        verdict, tally = await self.write_at(place, request_for, txn)
         if verdict is Write.RETRY:
             raise Conflict("a newer version is there")
         if verdict is not Write.DONE:
-            raise attempt.tally.error()
+            raise tally.error()
+
+    async def write_at(self, place: ObjectPlace, request_for: RequestFor, txn: str) -> tuple[Write, Tally]:
+        """Apply a change at the timestamp that it has; whatever comes of it."""
+        attempt = _Attempt(self, place, request_for, txn)
+        return await attempt.run(), attempt.tally
 
     async def grace(self, fan: FanOut, tally: Tally) -> None:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody

@@ -159,7 +159,7 @@ CONSISTENCY = (
     Mutant(
         "one older copy proves that a lost version was never acknowledged",
         "objstore/model/quorum.py",
-        " for order in orders) >= read_count(replicas)",
+        " for order in orders) >= majority(replicas)",
         " for order in orders) >= 1",
         f"{PROXY}/test_damaged.py -k one_good_copy",
     ),

@@ -177,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an older change replaces a newer one",
         WRITER,
-        "    if timestamp <= (before.timestamp if pushed else before.newest):\n",
+        "    if timestamp <= (before.timestamp if subject.pushed else before.newest):\n",
         "    if False:\n",
         "tests/unit/objstore/object/test_server.py",
     ),

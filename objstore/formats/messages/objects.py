@@ -22,6 +22,12 @@ class PutObject(Message, frozen=True):
     """crc32c of `body` where it was made; a body that differs on arrival is refused as corrupt. -1: not given."""
     defer: bool = False
     """Do not wait for the container replica: it is known to be slow. The row follows by itself (here and below)."""
+    settled: bool = False
+    """With `pushed`: a majority of the primaries holds it, so promises do not stand against it (here and below)."""
+    members: int = 0
+    """Of a change under conditions: whom the writer takes for the primaries (see members_of); refused other_ring by a device that
+    takes others for them (here and below). 0: not checked.
+    """
 
 
 class OpenPut(Message, frozen=True):
@@ -47,6 +53,8 @@ class CommitPut(Message, frozen=True):
     index: IndexTarget | None
     pushed: bool = False
     defer: bool = False
+    settled: bool = False
+    members: int = 0
 
 
 class PostObject(Message, frozen=True):
@@ -63,6 +71,8 @@ class PostObject(Message, frozen=True):
     type_timestamp: int = 0  # when `content_type` was set, if not by this very POST
     pushed: bool = False
     defer: bool = False
+    settled: bool = False
+    members: int = 0
 
 
 class DeleteObject(Message, frozen=True):
@@ -80,6 +90,8 @@ class DeleteObject(Message, frozen=True):
     pushed: bool = False
     defer: bool = False
     expected_delete_at: int = 0  # second since the epoch
+    settled: bool = False
+    members: int = 0
 
 
 class Stored(Message, frozen=True):
@@ -145,8 +157,42 @@ class ObjectFiles(Message, frozen=True):
     files: list[str]  # paths relative to the device
 
 
+class Prepare(Message, frozen=True):
+    """A writer under conditions announces a change at timestamp `ballot`. Reply: Promised: the device durably takes no change at an
+    earlier timestamp from then on, until the promise is given back or kept.
+
+    Refused: newer_exists (with the timestamp of what is there, or was promised), other_ring, corrupt (as GetObject), too_far_ahead.
+    """
+
+    target: Target
+    hash: bytes
+    name: str
+    ballot: int
+    members: int
+
+
+class Promised(Message, frozen=True):
+    """`version` is the newest here, a tombstone too; None for neither. `member`: the device was found equal to the other primaries
+    since it became one of them, so it knows what was written before.
+    """
+
+    version: Version | None
+    member: bool
+
+
+class GiveBack(Message, frozen=True):
+    """The change announced by Prepare will not come. Reply: Ready."""
+
+    target: Target
+    hash: bytes
+    ballot: int
+
+
 class PushObject(Message, frozen=True):
-    """Copy this device's newest version (data, metadata or tombstone) to another node's device. Reply: Pushed."""
+    """Copy this device's newest version (data, metadata or tombstone) to another node's device. Reply: Pushed.
+
+    With `restamp`, what is copied there is the same as of that timestamp, with all that POSTs changed: the device proposes it anew.
+    """
 
     target: Target
     hash: bytes
@@ -155,6 +201,8 @@ class PushObject(Message, frozen=True):
     to_port: int
     to: Target
     index: IndexTarget | None
+    restamp: int = 0
+    members: int = 0
 
 
 class Pushed(Message, frozen=True):

@@ -23,6 +23,17 @@ class PartitionDigests(Message, frozen=True):
     digests: list[int]
 
 
+class CompareMembers(Message, frozen=True):
+    """Digests as of DigestPartitions, of partitions whose primaries are `members` (see members_of) by the asker's ring; -1 for each
+    whose primaries are others by the ring here, or that this device does not hold. Reply: PartitionDigests.
+    """
+
+    device: str
+    policy: int
+    partitions: list[int]
+    members: list[int]
+
+
 class HeldObject(NamedTuple):
     """The files of one object that count, as `object.files.Files`."""
 
