@@ -43,6 +43,11 @@ class Files(NamedTuple):
         return max(self.timestamp, self.meta)
 
     @property
+    def order(self) -> tuple[int, int]:
+        """As `Version.order`."""
+        return self.timestamp, self.newest
+
+    @property
     def alive(self) -> bool:
         """There is data, and no later tombstone."""
         return self.timestamp > 0 and not self.deleted

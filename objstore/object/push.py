@@ -1,7 +1,7 @@
 """Completes another replica: sends what this device holds of one object, with the timestamps it has."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -56,6 +56,8 @@ class Push:
     held: Files = NOTHING
     settled: bool = False
     """A majority of the primaries holds it."""
+    expected: tuple[int, int] | None = None
+    """The order of what is to be sent; anything newer here or there is a failure."""
     restamp: int = 0
     """Send it as of this timestamp, all POSTs merged in; 0 as it is."""
     members: int = 0
@@ -75,19 +77,21 @@ class Pusher:
         """Answers PushObject. Raises as `push`."""
         place = place_of(request.target.policy, request.target.partition, request.hash)
         address = Address(request.to_ip, request.to_port)
-        push = Push(
-            place, address, request.to, request.name, lambda _: request.index, restamp=request.restamp, members=request.members
-        )
+        push = Push(place, address, request.to, request.name, lambda _: request.index)
+        push = replace(push, expected=request.expected, restamp=request.restamp, members=request.members)
         files = await self.push(device, push)
         return Pushed(request.restamp or files.newest)
 
     async def push(self, device: ObjectDevice, push: Push) -> Files:
         """Idempotent: a replica that has the same or newer is left alone. Returns what the other device holds durably by now.
 
-        Raises NodeError: not_found (nothing here), corrupt, busy (the other node did not answer), or the other's refusal.
+        Raises NodeError: not_found (nothing here), newer_exists (and something was expected), corrupt, busy (the other node did not
+        answer), or the other's refusal.
         """
         files, name, meta, found = await device.read(push.place, partial(self._look, device, push), in_thread=True)
         try:
+            if push.expected not in (None, files.order) and files.order != (push.restamp, push.restamp):
+                raise NodeError(Code.NEWER_EXISTS, "", files.newest)
             index = push.index(name)
             if self._pace is not None:
                 await self._pace.take(OVERHEAD_BYTES + (found.version.size if found is not None else 0))
@@ -160,7 +164,7 @@ class Pusher:
         except PeerUnavailable as error:
             raise _silent(push, error) from error
         except NodeError as error:
-            if push.restamp or error.code is not Code.NEWER_EXISTS:
+            if push.expected is not None or error.code is not Code.NEWER_EXISTS:
                 raise
 
     async def _call(self, push: Push, request: Message) -> None:
@@ -169,7 +173,7 @@ class Pusher:
         except PeerUnavailable as error:
             raise _silent(push, error) from error
         except NodeError as error:
-            if push.restamp or error.code is not Code.NEWER_EXISTS:
+            if push.expected is not None or error.code is not Code.NEWER_EXISTS:
                 raise
 
 

@@ -60,7 +60,8 @@ class Changer:
             assert found.version is not None
             if attempt:  # it is there, but not where it could be changed
                 lacking = [i for i, replica in enumerate(place.replicas) if replica not in found.holders]
-                await self._completion.spread(place, found.holders[0], lacking, len(lacking), found.version.size, ctx.txn)
+                version = found.version
+                await self._completion.spread(place, found.holders[0], version.order, lacking, len(lacking), version.size, ctx.txn)
             at = _post_at(place, new, content_type, found.version)
             try:
                 written = await self._writer.write(place, at, ctx.txn, found.timestamp)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from objstore.formats.messages import Pushed, PushObject
 from objstore.model.errors import Code, NodeError
 from objstore.placement.places import ObjectPlace, Placement, Replica
@@ -12,9 +14,10 @@ from objstore.rpc.interface import PeerUnavailable
 
 @dataclass(slots=True)
 class Spread:
-    """How many took a version, and whether any refused it because it promised to wait for a later one."""
+    """How many took a version, and whether any refused it because something newer is there, or was promised."""
 
     done: int = 0
+    newer: bool = False
     promised: bool = False
 
 
@@ -29,6 +32,7 @@ class Completion:
         self,
         place: ObjectPlace,
         source: Replica,
+        order: tuple[int, int],
         to: Iterable[int],
         needed: int,
         size: int,
@@ -37,17 +41,21 @@ class Completion:
         restamp: int = 0,
         members: int = 0,
     ) -> Spread:
-        """Have `source` push its newest version to primaries `to` (as of `restamp`, see PushObject); returns as soon as
-        `needed` have taken it. The rest goes on in the background.
+        """Have `source` push its version of this order to primaries `to` (as of `restamp`, see PushObject); returns as soon as
+        `needed` have it. The rest goes on in the background. Who has something newer by now does not count: whoever wrote that
+        may not have known of this version.
         """
         fan, spread = FanOut(self._nodes, txn), Spread()
         for i in to:
-            request = self._request(place, source, place.replicas[i], i, restamp, members)
+            request = self._request(place, source, place.replicas[i], i)
+            request = msgspec.structs.replace(request, expected=order, restamp=restamp, members=members)
             fan.call(i, source.address, request, self._timeout_s(size))
         try:
             while spread.done < needed and (ended := await fan.next()) is not None:
                 spread.done += isinstance(ended[1], Pushed)
-                spread.promised |= isinstance(ended[1], NodeError) and ended[1].code is Code.PROMISED
+                if isinstance(ended[1], NodeError):
+                    spread.newer |= ended[1].code is Code.NEWER_EXISTS
+                    spread.promised |= ended[1].code is Code.PROMISED
         finally:
             fan.leave()
         return spread
@@ -72,11 +80,9 @@ class Completion:
                 continue
             return
 
-    def _request(
-        self, place: ObjectPlace, source: Replica, target: Replica, index: int, restamp: int = 0, members: int = 0
-    ) -> PushObject:
+    def _request(self, place: ObjectPlace, source: Replica, target: Replica, index: int) -> PushObject:
         (ip, port), told = target.address, place.index[index]
-        return PushObject(source.target, place.hash, place.name, ip, port, target.target, told, restamp, members)
+        return PushObject(source.target, place.hash, place.name, ip, port, target.target, told)
 
     def _timeout_s(self, size: int) -> float:
         return self._nodes.knobs.node_timeout_s + size / self._nodes.knobs.push_bytes_per_s_min

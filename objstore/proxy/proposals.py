@@ -189,7 +189,7 @@ class Proposer:
         source = place.replicas[ballot.holders[0]]
         everybody = range(len(place.replicas))
         spread = await self._completion.spread(
-            place, source, everybody, needed, newest.size, txn, restamp=ballot.timestamp, members=ballot.members
+            place, source, newest.order, everybody, needed, newest.size, txn, restamp=ballot.timestamp, members=ballot.members
         )
         return spread.done >= needed
 

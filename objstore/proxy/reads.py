@@ -106,6 +106,8 @@ class Finder:
         spread = await self._push_newest(search, search.quorum.lacking, needed)
         if spread.done >= needed:
             return True
+        if spread.newer and not spread.promised:
+            return False
         if not spread.promised or self._settle is None:
             raise Unavailable("a newer version is known, but too few replicas hold it")
         if number == 0:
@@ -117,7 +119,7 @@ class Finder:
     async def _push_newest(self, search: "_Search", to: Sequence[int], needed: int) -> Spread:
         place, source = search.place, search.quorum.holders[0]
         size = search.replies[source].version.size if source in search.replies else 0
-        return await self._completion.spread(place, place.replicas[source], to, needed, size, search.txn)
+        return await self._completion.spread(place, place.replicas[source], search.quorum.newest, to, needed, size, search.txn)
 
     async def _ask_handoffs(self, search: "_Search") -> None:
         place = search.place

@@ -304,7 +304,9 @@ class Streams:
         """A later timestamp went to those who refused the first one; who took the first one needs the later one too."""
         source = self._source(tally)
         needed = self._needed - len(tally.stored)
-        spread = await self._completion.spread(self._place, source, self._earlier, needed, version.size, self._txn, members=members)
+        spread = await self._completion.spread(
+            self._place, source, version.order, self._earlier, needed, version.size, self._txn, members=members
+        )
         return spread.done
 
     def _source(self, tally: Tally) -> Replica:

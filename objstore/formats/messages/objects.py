@@ -191,6 +191,7 @@ class GiveBack(Message, frozen=True):
 class PushObject(Message, frozen=True):
     """Copy this device's newest version (data, metadata or tombstone) to another node's device. Reply: Pushed.
 
+    With `expected`, its order (see Version) must be this, and the other device must not have anything newer: else newer_exists.
     With `restamp`, what is copied there is the same as of that timestamp, with all that POSTs changed: the device proposes it anew.
     """
 
@@ -201,6 +202,7 @@ class PushObject(Message, frozen=True):
     to_port: int
     to: Target
     index: IndexTarget | None
+    expected: tuple[int, int] | None = None
     restamp: int = 0
     members: int = 0
 
