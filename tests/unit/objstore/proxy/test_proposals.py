@@ -1,0 +1,313 @@
+"""Changes under conditions on a whole cluster in one process: one winner, whatever fails, and nobody is told what may not last."""
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from objstore.formats.messages import Message, Prepare, PutObject
+from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
+from objstore.model.errors import Conflict, ObjectNotFound, PreconditionFailed, Unavailable
+from objstore.model.names import ObjectName
+from objstore.model.version import Version
+from objstore.placement.places import members_of
+from objstore.proxy.bodies import from_memory
+from objstore.proxy.operations import NewObject, PutResult, Upload
+from objstore.proxy.store import ClusterStore
+from tests.unit.objstore.object.replicas import passes
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, named, put, ring_of, running
+
+ABSENT = Conditions(if_none_match=frozenset({ANY}))
+STREAMED = replace(QUICK, inline_bytes_max=16, piece_bytes_min=16)
+
+
+def instead_of(body: bytes) -> Conditions:
+    return Conditions(if_match=frozenset({hashlib.md5(body).hexdigest()}))
+
+
+async def put_if(store: ClusterStore, name: ObjectName, body: bytes, conditions: Conditions = ABSENT) -> PutResult:
+    return await store.put_object(OWNER, name, NewObject("text/plain"), Upload(from_memory(body), len(body)), conditions)
+
+
+async def made(cluster: Cluster) -> tuple[ClusterStore, ObjectName]:
+    await passes(cluster, *range(3))
+    store = cluster.store()
+    await store.put_container(OWNER, ACCOUNT, "c", {})
+    return store, named(cluster, "o")
+
+
+async def leave(cluster: Cluster, name: ObjectName, body: bytes, *numbers: int) -> int:
+    """Have some primaries alone hold a version, as a writer that died leaves it; returns its timestamp."""
+    place, timestamp = cluster.place(name), cluster.store()._storer._writer.hlc.next(0)
+    version = Version(
+        place.name, timestamp, False, len(body), hashlib.md5(body).hexdigest(), "text/plain", meta_timestamp=timestamp
+    )
+    for number in numbers:
+        await cluster.ask(number, PutObject(place.replicas[number].target, place.hash, version, body, place.index[number]))
+    return timestamp
+
+
+async def announce(cluster: Cluster, name: ObjectName, *numbers: int) -> int:
+    """A writer that dies after it was promised something."""
+    place, ballot = cluster.place(name), cluster.store()._storer._writer.hlc.next(0)
+    for number in numbers:
+        target = place.replicas[number].target
+        members = members_of(target.partition, place.replicas)
+        await cluster.ask(number, Prepare(target, place.hash, place.name, ballot, members))
+    return ballot
+
+
+def meanwhile(node: Node, kind: type[Message], work: Callable[[], Awaitable[object]], times: int = 1) -> None:
+    """Have something happen before the next such request is carried out at a node."""
+    handler, left = node.dispatcher.handlers[kind], [times]
+
+    async def handle(request: Message, context: object) -> Message:
+        if left[0]:
+            left[0] -= 1
+            await work()
+        return await handler(request, context)  # type: ignore[arg-type]
+
+    node.dispatcher.handlers[kind] = handle
+
+
+async def promises(cluster: Cluster) -> list[Path]:
+    await asyncio.sleep(0.1)  # they are given back, and their files removed, behind the answer
+    return [path for node in cluster.nodes for path in node.root.glob("promises/*")]
+
+
+# --- one winner ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["", "down", "hung"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_of_64_creators_one_wins(tmp_path: Path, fault: str, streamed: bool) -> None:
+    async with running(tmp_path) as cluster:
+        _, name = await made(cluster)
+        stores = [cluster.store(STREAMED if streamed else QUICK) for _ in range(3)]
+        if fault:
+            setattr(cluster.network.fault(cluster.nodes[1].address), fault, True)
+        bodies = [b"%d " % number * 20 for number in range(64)]
+        told = await asyncio.gather(
+            *(put_if(stores[number % 3], name, body) for number, body in enumerate(bodies)), return_exceptions=True
+        )
+        won = [body for body, one in zip(bodies, told, strict=True) if isinstance(one, PutResult)]
+        assert len(won) == 1 and sum(isinstance(one, PreconditionFailed) for one in told) == 63
+        assert {await get(store, name) for store in stores} == set(won)
+        if not fault:
+            assert await promises(cluster) == []
+
+
+async def test_of_racing_updaters_one_wins_each_round(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        stores, body = [store, cluster.store(), cluster.store(STREAMED)], b"first"
+        await put(store, name, body)
+        for turn in range(5):
+            bodies = [b"%d.%d " % (turn, number) * 9 for number in range(12)]
+            told = await asyncio.gather(
+                *(put_if(stores[number % 3], name, one, instead_of(body)) for number, one in enumerate(bodies)),
+                return_exceptions=True,
+            )
+            (body,) = [one for one, result in zip(bodies, told, strict=True) if isinstance(result, PutResult)]
+            assert await get(store, name) == body
+        with pytest.raises(PreconditionFailed):
+            await store.delete_object(OWNER, name, instead_of(b"first"))
+        await store.delete_object(OWNER, name, instead_of(body))
+        with pytest.raises(PreconditionFailed):
+            await put_if(store, name, b"new", instead_of(body))
+        await put_if(store, name, b"new")
+
+
+async def test_without_a_majority_nobody_wins(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        cluster.down(0, 1)
+        with pytest.raises(Unavailable):
+            await put_if(store, name, b"new")
+        cluster.network.heal()
+        await store.nodes.stop()
+        with pytest.raises(ObjectNotFound):
+            await get(cluster.store(), name)
+        await put_if(cluster.store(), name, b"new")
+
+
+async def test_plain_writes_take_no_promise(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        await put(store, name, b"x")
+        await store.delete_object(OWNER, name, NO_CONDITIONS)
+        assert cluster.network.count("Prepare") == cluster.network.count("GiveBack") == 0
+
+
+# --- what others left half done -----------------------------------------------------------------------------------
+
+
+async def test_nobody_is_refused_for_what_could_vanish(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        await leave(cluster, name, b"half", 0)
+        store._opener._finder._settle = None
+        store._storer.check = no_check  # type: ignore[method-assign]
+        cluster.down(2)
+        with pytest.raises(PreconditionFailed):
+            await put_if(store, name, b"new")
+        cluster.network.heal()
+        cluster.down(0)
+        assert await get(cluster.store(), name) == b"half"
+
+
+async def no_check(*_: object) -> int:
+    return 0
+
+
+async def test_what_was_promised_and_never_came(tmp_path: Path) -> None:
+    """Plain writes go above it, readers bring what is there to a majority, replicators what a majority has."""
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        await leave(cluster, name, b"half", 0)
+        await announce(cluster, name, 1, 2)
+        assert await get(store, name) == b"half"
+        await put(store, name, b"plain")
+        assert await get(store, name) == b"plain"
+        cluster.down(2)
+        await put(store, name, b"two have it")
+        cluster.network.heal()
+        await announce(cluster, name, 2)
+        await passes(cluster, 0)
+        assert [body for _, body in await cluster.held(name, range(3))] == [b"two have it"] * 3
+
+
+async def test_a_copy_that_no_majority_has_does_not_pass_a_promise(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        _, name = await made(cluster)
+        await leave(cluster, name, b"half", 0)
+        await announce(cluster, name, 1, 2)
+        await passes(cluster, 0)
+        assert [body for _, body in await cluster.held(name, range(3))] == [b"half", None, None]
+
+
+async def test_one_that_was_brought_further_by_another_knows_it_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        other = cluster.store()
+        for node in cluster.nodes[1:3]:  # the change is on its way there while another writer settles what it finds
+            meanwhile(node, PutObject, lambda: other._storer._proposer.settle(cluster.place(name), "tx"))
+        await put_if(store, name, b"mine")
+        assert await get(other, name) == b"mine"
+
+
+async def test_one_that_was_replaced_meanwhile_is_not_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        other = cluster.store()
+
+        async def replaced() -> None:
+            await other._storer._proposer.settle(cluster.place(name), "tx")
+            await put(other, name, b"another")
+
+        meanwhile(cluster.nodes[1], PutObject, replaced)
+        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        with pytest.raises(Conflict):
+            await put_if(store, name, b"mine")
+        assert await get(other, name) == b"another"
+
+
+async def test_a_stream_is_not_won_by_what_came_after_it(tmp_path: Path) -> None:
+    """Its first commit reached one replica; before that one passes it on, somebody who knew nothing of it wins."""
+    async with running(tmp_path) as cluster:
+        _, name = await made(cluster)
+        store, other = cluster.store(STREAMED), cluster.store()
+        place, body = cluster.place(name), b"stream" * 20
+        timestamp = await leave(cluster, name, body, 0)
+        order = (timestamp, timestamp)
+        await put(other, name, b"another")
+        spread = await store._storer._completion.spread(place, place.replicas[0], order, [1], 1, 10, "tx")
+        assert spread.newer and not spread.done, "the source has something newer"
+        cluster.down(0)
+        await put(other, name, b"a third")
+        cluster.network.heal()
+        found = (await cluster.held(name, range(1)))[0][0]
+        assert found is not None
+        spread = await store._storer._completion.spread(place, place.replicas[0], found.order, [1], 1, 10, "tx")
+        assert spread.newer and not spread.done, "the other one has something newer"
+
+
+# --- who has a say ------------------------------------------------------------------------------------------------
+
+
+async def emptied(cluster: Cluster, number: int) -> None:
+    """Its disk is replaced by an empty one."""
+    old = cluster.nodes[number]
+    await old.stop()
+    shutil.rmtree(old.root)
+    old.root.mkdir()
+    cluster.nodes[number] = Node(number, old.root, cluster.network, cluster.clock, cluster.rings)
+    await cluster.nodes[number].start()
+
+
+async def test_an_empty_disk_has_no_say(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        cluster.down(2)
+        await put(store, name, b"two have it")
+        cluster.network.heal()
+        await emptied(cluster, 1)
+        cluster.down(0)
+        store = cluster.store()
+        store._storer.check = no_check  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await put_if(store, name, b"new")
+        cluster.network.heal()
+        with pytest.raises(PreconditionFailed):
+            await put_if(cluster.store(), name, b"new")
+        await passes(cluster, 0, 2, 1, 0)
+        cluster.down(0)
+        with pytest.raises(PreconditionFailed):
+            await put_if(cluster.store(), name, b"new")
+
+
+async def test_on_a_new_cluster_all_have_to_answer(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store = cluster.store()
+        await store.put_container(OWNER, ACCOUNT, "c", {})
+        name = named(cluster, "o")
+        await put_if(store, name, b"new")
+        cluster.down(0)
+        with pytest.raises(Unavailable):
+            await put_if(cluster.store(), named(cluster, "another"), b"new")
+
+
+async def test_knowledge_of_a_partition_outlives_a_restart_and_ends_with_the_ring(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        _, name = await made(cluster)
+        place = cluster.place(name)
+        partition, members = place.replicas[0].target.partition, members_of(place.replicas[0].target.partition, place.replicas)
+        old = cluster.nodes[0]
+        await old.stop()
+        cluster.nodes[0] = node = Node(0, old.root, cluster.network, cluster.clock, cluster.rings)
+        await node.start()
+        membership = node.object._devices["d1"].membership
+        assert membership.is_member(0, partition, members)
+        cluster.rings.objects[0] = ring_of(4, (0, 1, 3))
+        await passes(cluster, 0)
+        assert not membership.is_member(0, partition, members)
+        assert membership.is_member(0, partition, members_of(partition, cluster.place(name).replicas))
+
+
+async def test_a_writer_with_another_ring_is_told_to_come_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        old = store._storer._placement.object(name, 0)
+        cluster.rings.objects[0] = ring_of(4, (0, 1, 3))
+
+        async def change(ballot: object, base: int) -> object:
+            raise AssertionError("not a single promise was given")
+
+        with pytest.raises(Unavailable, match="rings"):
+            await store._storer._proposer.propose(old, lambda _: None, change, "tx")  # type: ignore[arg-type]
+        await passes(cluster, 0, 1, 3)
+        await put_if(cluster.store(), name, b"new")
