@@ -43,7 +43,7 @@ CONDITIONS = (
         PROPOSALS,
         "return ballot.spoke >= majority(count) or",
         "return ballot.spoke >= 1 or",
-        f"{PROXY} -k without_a_majority",
+        f"{PROXY} -k does_not_decide",
     ),
     Mutant(
         "an empty disk has a say",
@@ -106,7 +106,7 @@ CONDITIONS = (
         "objstore/proxy/writes.py",
         "            after = tally.quorum.newer\n",
         "            after = 0\n",
-        f"{PROXY} -k never_came",
+        f"{PROXY} -k runs_ahead",
     ),
     Mutant(
         "readers do not settle what a promise stands against",

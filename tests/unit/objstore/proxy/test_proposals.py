@@ -13,6 +13,7 @@ from objstore.formats.messages import Message, Prepare, PutObject
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
 from objstore.model.errors import Conflict, ObjectNotFound, PreconditionFailed, Unavailable
 from objstore.model.names import ObjectName
+from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
 from objstore.placement.places import members_of
 from objstore.proxy.bodies import from_memory
@@ -51,9 +52,10 @@ async def leave(cluster: Cluster, name: ObjectName, body: bytes, *numbers: int) 
     return timestamp
 
 
-async def announce(cluster: Cluster, name: ObjectName, *numbers: int) -> int:
-    """A writer that dies after it was promised something."""
-    place, ballot = cluster.place(name), cluster.store()._storer._writer.hlc.next(0)
+async def announce(cluster: Cluster, name: ObjectName, *numbers: int, ahead_s: float = 0.0) -> int:
+    """A writer that dies after it was promised something; its clock may run ahead."""
+    hlc = cluster.store()._storer._writer.hlc
+    place, ballot = cluster.place(name), hlc.next(from_seconds(cluster.clock.now() + ahead_s))
     for number in numbers:
         target = place.replicas[number].target
         members = members_of(target.partition, place.replicas)
@@ -179,6 +181,28 @@ async def test_what_was_promised_and_never_came(tmp_path: Path) -> None:
         await announce(cluster, name, 2)
         await passes(cluster, 0)
         assert [body for _, body in await cluster.held(name, range(3))] == [b"two have it"] * 3
+
+
+async def test_plain_writes_go_above_a_promise_of_a_clock_that_runs_ahead(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        ballot = await announce(cluster, name, 0, 1, 2, ahead_s=5.0)
+        result = await put(store, name, b"plain")
+        assert result.timestamp > ballot and await get(store, name) == b"plain"
+
+
+async def test_one_that_missed_the_last_change_does_not_decide(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        cluster.down(2)
+        await put(store, name, b"two have it")
+        cluster.network.heal()
+        for node in cluster.nodes[:2]:
+            cluster.network.fault(node.address).delay_s = 0.2
+        other = cluster.store()
+        other._storer.check = no_check  # type: ignore[method-assign]
+        with pytest.raises(PreconditionFailed):
+            await put_if(other, name, b"new")
 
 
 async def test_a_copy_that_no_majority_has_does_not_pass_a_promise(tmp_path: Path) -> None:
