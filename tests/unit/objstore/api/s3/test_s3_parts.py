@@ -2,7 +2,7 @@
 
 import pytest
 
-from objstore.api.s3.address import bucket_of_host, check_bucket_name
+from objstore.api.s3.address import bucket_of_host, check_bucket_name, host_name
 from objstore.api.s3.deletes import _read
 from objstore.api.s3.errors import CODES, S3Error, s3_error
 from objstore.api.s3.headers import kept_headers, user_metadata
@@ -57,12 +57,45 @@ def test_bad_bucket_names(name: str) -> None:
         ("photos.s3.example.org:8080", "photos"),
         ("PHOTOS.S3.example.org", "photos"),
         ("s3.example.org", ""),
+        ("photos.s3.example.org.", "photos"),
         ("photos.evil.org", ""),
+        ("photos.s3.example.org.evil.org", ""),
+        ("photoss3.example.org", ""),
         ("127.0.0.1:8080", ""),
     ],
 )
 def test_buckets_in_hosts(host: str, bucket: str) -> None:
     assert bucket_of_host(host, ("s3.example.org",)) == bucket
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost", "localhost"),
+        ("LocalHost:8080", "localhost"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[::1]:8080", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("s3_proxy.local", "s3_proxy.local"),
+        ("photos.s3.example.org.", "photos.s3.example.org"),
+        ("a" * 63 + ".b:65535", "a" * 63 + ".b"),
+    ],
+)
+def test_names_in_host_fields(host: str, name: str) -> None:
+    assert host_name(host) == name
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", ":", ":80", ".", "a..b", ".a", "a b", "a,b", "a/b", "a@b", "u:p@b", "a?b", "a%41", "ä", "a:", "a:x", "a:-1", "a:+1",
+     "a:65536", "a:80:80",
+     "a:\u0661", "[::1", "::1", "[::1]x", "[::1]:", "[127.0.0.1]", "[]", "a" * 64, "a." * 127 + "a", "a..", "a\t",
+     "a\n"],
+)  # fmt: skip
+def test_host_fields_that_are_none(host: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        host_name(host)
+    assert (caught.value.code, caught.value.status) == ("InvalidRequest", 400)
 
 
 def test_a_name_below_the_domain_that_is_none() -> None:
