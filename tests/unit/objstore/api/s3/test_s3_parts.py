@@ -120,6 +120,7 @@ def test_documents_survive_what_they_hold() -> None:
         b"<Delete></Delete>",
         b"<Delete><Object></Object></Delete>",
         b"<Delete>" + b"<Object><Key>a</Key></Object>" * 1001 + b"</Delete>",
+        b"<Delete><Object><Key>a</Key></Object>" + b"<a/>" * 20_000 + b"</Delete>",
     ],
 )
 def test_documents_that_are_refused(body: bytes) -> None:
