@@ -15,7 +15,7 @@ RESERVED = frozenset({"v1", "auth", "v3", "info", "healthcheck", "metrics", "con
 HOST_CHARS_MAX = 253
 """Of a name in the DNS; a port comes on top."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,43 +27,32 @@ class Address:
     in_host: bool = False
 
 
-def host_name(host: str) -> str:
-    """The name or address in a Host field, in lower case, without the port and without the dot that ends a name that is absolute.
+def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
+    """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot). The port does not
+    count, nor does the dot that ends an absolute name.
 
-    Raises S3Error InvalidRequest for what is neither a name nor an address, as RFC 9110 section 7.2 has it (400).
-
-    >>> host_name("Photos.S3.example.org.:8080")
-    'photos.s3.example.org'
+    Raises S3Error InvalidBucketName for a name below a domain that no bucket can have, InvalidRequest for any other that is neither
+    a name nor an address (RFC 9110 section 7.2: such a request is answered with 400).
     """
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
         name, port = host, "0"
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
         raise _bad_host()
-    if name.startswith("[") and name.endswith("]"):
-        if not _is_address(name[1:-1]) or ":" not in name:
-            raise _bad_host()
-    elif len(name) > HOST_CHARS_MAX + 1 or not _NAME.fullmatch(name):
-        raise _bad_host()
-    return name.lower().removesuffix(".")
-
-
-def _bad_host() -> S3Error:
-    return S3Error("InvalidRequest", "The Host header is missing or is not a host name.")
-
-
-def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
-    """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot).
-
-    Raises S3Error InvalidBucketName for a name below a domain that no bucket can have; InvalidRequest as `host_name`.
-    """
-    name = host_name(host)
+    name = name.lower().removesuffix(".")
     for domain in domains:
         if name.endswith("." + domain):
             bucket = name[: -len(domain) - 1]
             check_bucket_name(bucket)
             return bucket
+    address = name.startswith("[") and name.endswith("]") and ":" in name and _is_address(name[1:-1])
+    if not address and (len(name) > HOST_CHARS_MAX or not _NAME.fullmatch(name)):
+        raise _bad_host()
     return ""
+
+
+def _bad_host() -> S3Error:
+    return S3Error("InvalidRequest", "The Host header is not a host name.")
 
 
 def address_of(request: Request, domains: tuple[str, ...]) -> Address:
