@@ -42,7 +42,8 @@ def parse_presigned(facts: S3Facts, regions: Regions) -> SigV4Claim:
     in_query, in_header = facts.field(_PAYLOAD_FIELD), facts.headers.get(HEADER)
     if in_query is not None and in_header is not None and in_query != in_header:
         raise invalid_argument(f"{HEADER} is given twice and differs", HEADER, in_header)
-    payload = parse_payload(in_query or in_header or UNSIGNED, streaming=False)
+    said = in_header if in_query is None else in_query
+    payload = parse_payload(UNSIGNED if said is None else said, streaming=False)
     return SigV4Claim(access_key, scope, names, signature, date, signed_s, payload, _parse_expires(expires))
 
 

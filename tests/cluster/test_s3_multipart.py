@@ -265,3 +265,11 @@ def test_requests_that_race(s3, bucket: str) -> None:
             assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == bodies[1] + bodies[2]
         else:
             assert code_of(s3.head_object, Bucket=bucket, Key=key)[1] == 404
+
+
+def test_an_object_that_was_not_uploaded_in_parts_is_its_own_only_part(s3, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"whole")
+    assert s3.get_object(Bucket=bucket, Key="plain", PartNumber=1)["Body"].read() == b"whole"
+    for number in (2, 10_000):
+        assert code_of(s3.get_object, Bucket=bucket, Key="plain", PartNumber=number) == ("InvalidPartNumber", 416)
+    assert code_of(s3.head_object, Bucket=bucket, Key="plain", PartNumber=2)[1] == 416

@@ -1,5 +1,6 @@
 """Which bucket and key a request is about: path style, and virtual-host style below the configured domains."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote_to_bytes
@@ -11,7 +12,10 @@ KEY_BYTES_MAX = 1024
 BUCKET_BYTES_MAX = 256
 RESERVED = frozenset({"v1", "auth", "v3", "info", "healthcheck", "metrics", "console"})
 """First segments of paths that belong to others."""
+HOST_CHARS_MAX = 253
+"""Of a name in the DNS; a port comes on top."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +28,37 @@ class Address:
 
 
 def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
-    """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot).
+    """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot). The port does not
+    count, nor does the dot that ends an absolute name.
 
-    Raises S3Error InvalidBucketName for a name below a domain that no bucket can have.
+    Raises S3Error InvalidBucketName for a name below a domain that no bucket can have, InvalidRequest for any other that is neither
+    a name nor an address (RFC 9110 section 7.2: such a request is answered with 400).
     """
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    name = name.lower()
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, "0"
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
+        raise _bad_host()
+    name = name.lower().removesuffix(".")
     for domain in domains:
         if name.endswith("." + domain):
             bucket = name[: -len(domain) - 1]
             check_bucket_name(bucket)
             return bucket
+    address = name.startswith("[") and name.endswith("]") and ":" in name and _is_address(name[1:-1])
+    if not address and (len(name) > HOST_CHARS_MAX or not _NAME.fullmatch(name)):
+        raise _bad_host()
     return ""
 
 
+def _bad_host() -> S3Error:
+    return S3Error("InvalidRequest", "The Host header is not a host name.")
+
+
 def address_of(request: Request, domains: tuple[str, ...]) -> Address:
-    """Raises S3Error InvalidURI for a path that is no UTF-8, KeyTooLongError."""
-    bucket = bucket_of_host(request.headers.get("host", ""), domains) if domains else ""
+    """Raises S3Error InvalidRequest for a bad Host field, InvalidURI for a path that is no UTF-8, KeyTooLongError."""
+    host = request.headers.get("host")  # HTTP/1.0 may go without
+    bucket = "" if host is None else bucket_of_host(host, domains)
     path = request.path[1:]
     if bucket:
         return Address(bucket, _key(path), True)

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import md5
 
 from objstore.api.limits import EdgeLimits
 from objstore.api.request import Request
@@ -57,7 +58,10 @@ class Payload:
             raise refused(error) from None
 
     async def read(self, size_max: int) -> bytes:
-        """The whole of a document. Raises as `pieces`, and S3Error MalformedXML beyond `size_max`."""
+        """The whole of a document, which has the Content-MD5 that is given. Raises as `pieces`, and S3Error MalformedXML beyond
+        `size_max`, BadDigest, InvalidDigest.
+        """
+        expected = md5_of(self.request.headers)
         if self.size is not None and self.size > size_max:
             raise S3Error("MalformedXML")
         parts, total = [], 0
@@ -68,7 +72,10 @@ class Payload:
             parts.append(piece)
         if self.size is not None and total != self.size:
             raise BodyIncomplete
-        return b"".join(parts)
+        body = b"".join(parts)
+        if expected is not None and expected != md5(body, usedforsecurity=False).hexdigest():
+            raise S3Error("BadDigest")
+        return body
 
     def upload(self) -> Upload:
         """What the store reads. Its facts are the checksums that were announced and verified, as kept with the data."""

@@ -14,6 +14,8 @@ from objstore.model.names import ObjectName
 
 KEYS_MAX = 1000
 BODY_BYTES_MAX = 2 * 2**20
+TAGS_MAX = 12 * KEYS_MAX + 100
+"""An object has up to six elements."""
 AT_ONCE_MAX = 8
 
 
@@ -57,7 +59,7 @@ class DeleteHandlers:
 
 def _read(body: bytes) -> tuple[list[tuple[str, Conditions]], bool]:
     """The keys with their conditions, and whether only failures are to be told. Raises S3Error."""
-    root = parse(body, "Delete")
+    root = parse(body, "Delete", TAGS_MAX)
     objects = root.findall("Object")
     if not 1 <= len(objects) <= KEYS_MAX:
         raise S3Error("MalformedXML")

@@ -22,6 +22,8 @@ from objstore.proxy.operations import NewObject, OpenUpload, PutResult, ReadRequ
 
 BODY_BYTES_MAX = 4 * 2**20
 """Of the document that names all parts: some 300 bytes for each of ten thousand."""
+TAGS_MAX = 16 * PARTS_MAX + 100
+"""A part has a number, an etag, and a checksum or a few."""
 
 
 class MultipartHandlers:
@@ -120,7 +122,7 @@ class MultipartHandlers:
         body = await call.payload.read(BODY_BYTES_MAX)
         if not body:
             raise S3Error("InvalidRequest", "You must specify at least one part")
-        wanted = [_wanted(element) for element in parse(body, "CompleteMultipartUpload").findall("Part")]
+        wanted = [_wanted(element) for element in parse(body, "CompleteMultipartUpload", TAGS_MAX).findall("Part")]
         if not 1 <= len(wanted) <= PARTS_MAX:
             raise S3Error("MalformedXML")
         if any(one.number >= next_.number for one, next_ in pairwise(wanted)):

@@ -41,6 +41,9 @@ class ObjectHandlers:
         part = _part_number(call.query)
         request = ReadRequest(call.name, read_conditions(call.headers), ranges, head=head and ranges is None, part_number=part)
         read = await self._site.store.open_object(call.ctx, request)
+        if part is not None and part > 1 and read.parts is None:  # what was not uploaded in parts is its own only part
+            await read.close()
+            raise S3Error("InvalidPartNumber", details={"ActualPartCount": "1", "PartNumberRequested": str(part)})
         return await _read_reply(call, read, overrides, head)
 
     async def put(self, call: Call) -> Reply:

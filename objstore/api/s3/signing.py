@@ -2,7 +2,7 @@
 
 from objstore.api.request import Request
 from objstore.api.s3.call import Payload
-from objstore.api.s3.errors import refused
+from objstore.api.s3.errors import S3Error, refused
 from objstore.auth.accesskeys import AccessKey, AccessKeys
 from objstore.auth.s3auth import S3Authenticator
 from objstore.auth.s3body import body_of
@@ -11,7 +11,6 @@ from objstore.auth.s3facts import S3Facts
 from objstore.auth.s3payload import Payload as PayloadKind
 from objstore.auth.s3payload import PayloadMode
 from objstore.auth.s3refusal import S3Refused
-from objstore.auth.sigv4 import SigV4Claim
 from objstore.auth.sigv4keys import ChunkSigner
 from objstore.model.identity import ANONYMOUS
 from objstore.runtime.interface import Clock
@@ -39,7 +38,12 @@ class Signing:
         self._piece_bytes = piece_bytes
 
     def identify(self, request: Request, bucket_in_host: str) -> tuple[AccessKey, Payload]:
-        """Who signed, and the body as it will be verified. Raises S3Error."""
+        """Who signed, and the body as it will be verified. Raises S3Error.
+
+        A transfer coding besides chunked is NotImplemented (RFC 9112 section 6.1): nothing here unpacks what clients packed.
+        """
+        if request.chunked and request.headers["transfer-encoding"].lower() != "chunked":
+            raise S3Error("NotImplemented", details={"Header": "Transfer-Encoding"})
         facts = S3Facts(request.method, request.path, request.query_text, request.headers, bucket_in_host)
         try:
             claim = self._authenticator.claim_of(facts)
@@ -47,8 +51,7 @@ class Signing:
                 return NOBODY, self._payload(request, UNSIGNED, None)
             key = self._keys.find(claim.access_key)
             signer = self._authenticator.verify(claim, key, facts, self._clock.now())
-            kind = claim.payload if isinstance(claim, SigV4Claim) else UNSIGNED
-            return key, self._payload(request, kind, signer)
+            return key, self._payload(request, claim.payload, signer)
         except S3Refused as error:
             raise refused(error) from None
 

@@ -17,6 +17,9 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 TYPE_FIELD = ("Content-Type", "application/xml")
 
+TAGS_MAX = 1000
+"""Opening and closing tags of a small document."""
+
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL = re.compile('[&<>"\x00-\x08\x0b-\x1f\ufffe\uffff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
@@ -64,8 +67,13 @@ def document(name: str, parts: Iterable[str], namespace: str = NAMESPACE) -> byt
     return f"{_HEAD}<{opening}>{''.join(parts)}</{name}>".encode("utf-8", "replace")
 
 
-def parse(body: bytes, root: str) -> Element:
-    """The root element, which must be called `root`; names of elements lose their namespace. Raises S3Error MalformedXML."""
+def parse(body: bytes, root: str, tags_max: int = TAGS_MAX) -> Element:
+    """The root element, which must be called `root`; names of elements lose their namespace. Raises S3Error MalformedXML, also for
+    more than `tags_max` tags: an element in memory is many times its bytes. In every encoding that the parser takes, no tag is
+    without a byte 0x3C, so counting those before anything is parsed is enough.
+    """
+    if body.count(b"<") > tags_max:
+        raise S3Error("MalformedXML")
     try:
         tree = cast(Element, ElementTree.fromstring(body, forbid_dtd=True))
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):

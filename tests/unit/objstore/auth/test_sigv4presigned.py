@@ -105,7 +105,13 @@ def test_the_payload_may_be_hashed() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x"],
+    [
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+        "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "x",
+        "",
+    ],
 )
 def test_it_streams_nothing(value: str) -> None:
     for sent in (

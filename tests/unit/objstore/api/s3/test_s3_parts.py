@@ -57,12 +57,35 @@ def test_bad_bucket_names(name: str) -> None:
         ("photos.s3.example.org:8080", "photos"),
         ("PHOTOS.S3.example.org", "photos"),
         ("s3.example.org", ""),
+        ("photos.s3.example.org.", "photos"),
         ("photos.evil.org", ""),
+        ("photos.s3.example.org.evil.org", ""),
+        ("photoss3.example.org", ""),
         ("127.0.0.1:8080", ""),
     ],
 )
 def test_buckets_in_hosts(host: str, bucket: str) -> None:
     assert bucket_of_host(host, ("s3.example.org",)) == bucket
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost:80", "127.0.0.1", "[::1]:8080", "[::1]", "a_b.c", "a.", "a" * 63 + ".b:65535"]
+)
+def test_hosts_that_are_no_buckets(host: str) -> None:
+    assert bucket_of_host(host, ("s3.example.org",)) == "" == bucket_of_host(host, ())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", ":", ":80", ".", "a..b", ".a", "a b", "a,b", "a/b", "a@b", "u:p@b", "a?b", "a%41", "ä", "a:", "a:x", "a:-1", "a:+1",
+     "a:65536", "a:80:80",
+     "a:\u0661", "[::1", "::1", "[::1]x", "[::1]:", "[127.0.0.1]", "[]", "a" * 64, "a." * 127 + "a", "a..", "a\t",
+     "a\n"],
+)  # fmt: skip
+def test_host_fields_that_are_none(host: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        bucket_of_host(host, ("s3.example.org",))
+    assert (caught.value.code, caught.value.status) == ("InvalidRequest", 400)
 
 
 def test_a_name_below_the_domain_that_is_none() -> None:
@@ -87,6 +110,7 @@ def test_documents_survive_what_they_hold() -> None:
         b"<Delete></Delete>",
         b"<Delete><Object></Object></Delete>",
         b"<Delete>" + b"<Object><Key>a</Key></Object>" * 1001 + b"</Delete>",
+        b"<Delete><Object><Key>a</Key></Object>" + b"<a/>" * 20_000 + b"</Delete>",
     ],
 )
 def test_documents_that_are_refused(body: bytes) -> None:

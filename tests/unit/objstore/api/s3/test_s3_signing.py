@@ -1,0 +1,93 @@
+"""What the S3 API makes of a signature: which body it then wants."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+
+import pytest
+
+from objstore.api.s3.call import Payload
+from objstore.api.s3.errors import S3Error
+from objstore.api.s3.signing import Signing
+from objstore.auth.accesskeys import AccessKeys
+from objstore.auth.tempauth import User
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.rng import SystemRng
+
+BODY = b"<Delete/>"
+PIECE_BYTES = 4
+
+
+@dataclass
+class Asked:
+    """A request that came whole."""
+
+    headers: Mapping[str, str]
+    body: bytes = BODY
+    method: str = "PUT"
+    path: str = "/b/k"
+    query_text: str = ""
+    chunked: bool = False
+
+    @property
+    def payload_size(self) -> int:
+        return len(self.body)
+
+    async def pieces(self, piece_bytes: int, _: int) -> AsyncIterator[bytes]:
+        for at in range(0, len(self.body), piece_bytes):
+            yield self.body[at : at + piece_bytes]
+
+
+def identified(asked: Asked) -> Payload:
+    signing = Signing(AccessKeys([User("test", "tester", "testing")], SystemRng()), SystemClock(), "us-east-1", PIECE_BYTES)
+    key, payload = signing.identify(asked, "")  # type: ignore[arg-type]
+    assert key.identity.user == "test:tester"
+    return payload
+
+
+def signed_v2(headers: dict[str, str]) -> Asked:
+    """By version 2, in a header."""
+    headers = {"host": "h", "date": formatdate(usegmt=True), **headers}
+    amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
+    text = f"PUT\n{headers.get('content-md5', '')}\n\n{headers['date']}\n{amz}/b/k"
+    signature = base64.b64encode(hmac.digest(b"testing", text.encode(), "sha1")).decode()
+    return Asked({**headers, "authorization": f"AWS test:tester:{signature}"})
+
+
+async def test_version_2_may_hash_its_body() -> None:
+    """Its signature covers the header, so the body must have the hash."""
+    assert await identified(signed_v2({})).read(100) == BODY
+    good = {"x-amz-content-sha256": hashlib.sha256(BODY).hexdigest()}
+    assert await identified(signed_v2(good)).read(100) == BODY
+    with pytest.raises(S3Error) as caught:
+        await identified(signed_v2({"x-amz-content-sha256": "ab" * 32})).read(100)
+    assert (caught.value.code, caught.value.status) == ("XAmzContentSHA256Mismatch", 400)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (base64.b64encode(hashlib.md5(BODY).digest()).decode(), ""),
+        (base64.b64encode(hashlib.md5(b"other").digest()).decode(), "BadDigest"),
+        ("x", "InvalidDigest"),
+        ("", "InvalidDigest"),
+    ],
+)
+async def test_a_document_has_its_content_md5(text: str, code: str) -> None:
+    payload = identified(signed_v2({"content-md5": text}))
+    if not code:
+        assert await payload.read(100) == BODY
+        return
+    with pytest.raises(S3Error) as caught:
+        await payload.read(100)
+    assert (caught.value.code, caught.value.status) == (code, 400)
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "deflate,chunked", "identity"])
+def test_other_transfer_codings_are_not_implemented(coding: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        identified(Asked({"transfer-encoding": coding}, chunked=True))
+    assert (caught.value.code, caught.value.status) == ("NotImplemented", 501)
