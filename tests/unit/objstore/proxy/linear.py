@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 OPEN = 1 << 62
-"""The return of an operation whose outcome nobody knows: it may happen at any time, or never."""
+"""The return of an operation whose outcome nobody knows: it may happen at any time."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Step:
     ended: int
     value: bytes | None = None
     expected: bytes | None = None
+    certain: bool = True
+    """False: it may happen within its time, or not at all."""
 
     def after(self, state: bytes | None) -> tuple[bool, bytes | None]:
         """Whether it may happen in `state`, and what is there then."""
@@ -38,7 +40,7 @@ class Step:
 def explained(steps: list[Step], state: bytes | None = None) -> bool:
     """Wing and Gong's search, remembering where it has been. Linearizability as of Herlihy and Wing (1990)."""
     seen: set[tuple[int, bytes | None]] = set()
-    everything = sum(1 << number for number, step in enumerate(steps) if step.ended != OPEN)
+    everything = sum(1 << number for number, step in enumerate(steps) if step.certain)
     stack = [(0, state)]
     while stack:
         done, state = stack.pop()
@@ -47,10 +49,10 @@ def explained(steps: list[Step], state: bytes | None = None) -> bool:
         seen.add((done, state))
         if done & everything == everything:
             return True
-        left = [(number, step) for number, step in enumerate(steps) if not done >> number & 1]
-        first_end = min(step.ended for _, step in left)
-        for number, step in left:
-            if step.began <= first_end:
+        first_end = min(step.ended for number, step in enumerate(steps) if everything & ~done & 1 << number)
+        last_start = max((step.began for number, step in enumerate(steps) if done & 1 << number), default=0)
+        for number, step in enumerate(steps):
+            if not done & 1 << number and step.began <= first_end and step.ended >= last_start:
                 possible, after = step.after(state)
                 if possible:
                     stack.append((done | 1 << number, after))
