@@ -24,6 +24,8 @@ from tests.unit.objstore.app.test_tls import certify
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".cache" / "clients"
 BIG_BYTES = 40 * 2**20
+HUGE_BYTES = 2**30
+PIECE_BYTES = 2**20
 STEP_TIMEOUT_S = 300
 TLS_PORT_AHEAD = 1
 CLOCK_IDENTITY = 500
@@ -38,6 +40,7 @@ def main(words: list[str]) -> int:
     results: dict[str, dict[str, str]] = {name: {} for name in chosen}
     with tempfile.TemporaryDirectory(prefix="objstore-clients-") as directory:
         certify(Path(directory), 1)
+        make_huge(Path(directory))
         with BlockingCluster(nodes=4, devices=1, network_faults=False) as cluster, tls_proxy(cluster, directory) as tls:
             plain = cluster.endpoints[0].partition("//")[2]
             for scheme, host, certificate in (("HTTP", plain, ""), ("TLS", tls, f"{directory}/cert.pem")):
@@ -64,6 +67,13 @@ def install() -> None:
     (ENVIRONMENT / ".installed").touch()
 
 
+def make_huge(directory: Path) -> None:
+    """`huge`, once for all clients."""
+    with open(directory / "huge", "wb") as file:
+        for _ in range(HUGE_BYTES // PIECE_BYTES):
+            file.write(os.urandom(PIECE_BYTES))
+
+
 def prepare(work: Path) -> Path:
     """A directory for one client."""
     (work / "src" / "sub dir").mkdir(parents=True)
@@ -72,6 +82,7 @@ def prepare(work: Path) -> Path:
     (work / "src" / "sub dir" / "ä & +%.txt").write_text("hello")
     (work / "src" / "binary").write_bytes(os.urandom(300_000))
     (work / "big").write_bytes(os.urandom(BIG_BYTES))
+    os.link(work.parent / "huge", work / "huge")
     shutil.copytree(Path(__file__).parent / "scripts", work / "scripts")
     return work
 

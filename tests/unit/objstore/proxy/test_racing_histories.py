@@ -34,10 +34,10 @@ STEPS_EACH = 4
 class Game:
     """Clients of one object, and all that they were told."""
 
-    def __init__(self, cluster: Cluster, name: ObjectName, rng: random.Random, *, plain: bool) -> None:
-        """`plain`: some changes have no conditions."""
+    def __init__(self, cluster: Cluster, name: ObjectName, rng: random.Random, *, plain: bool, hasty: bool) -> None:
+        """`plain`: some changes have no conditions. `hasty`: nobody is waited for for long."""
         self._kinds = ("swap", "swap", "swap", "remove", "read", *(("put", "delete") if plain else ()))
-        self.stores = [cluster.store(HASTY) for _ in range(3)]
+        self.stores = [cluster.store(HASTY if hasty else replace(HASTY, node_timeout_s=20.0)) for _ in range(3)]
         self.steps: list[Step] = []
         self.open: list[StoreError] = []
         self.name = name
@@ -134,7 +134,7 @@ async def test_what_clients_were_told_could_have_happened(tmp_path: Path, seed: 
     async with running(tmp_path) as cluster:
         await passes(cluster, *range(3))
         await cluster.store().put_container(OWNER, ACCOUNT, "c", {})
-        game = Game(cluster, named(cluster, "o"), rng, plain=seed % 2 == 1)
+        game = Game(cluster, named(cluster, "o"), rng, plain=seed % 2 == 1, hasty=seed % 4 > 0)
         troubling = asyncio.create_task(trouble(cluster, rng) if seed % 4 else asyncio.sleep(0))
         await asyncio.gather(*(game.client() for _ in range(CLIENTS)))
         troubling.cancel()
