@@ -102,10 +102,13 @@ class Auth(Section, frozen=True):
 
 
 class S3(Section, frozen=True):
-    """The S3 API: below which host names buckets are host names themselves, and the region that clients sign for."""
+    """The S3 API: below which host names buckets are host names themselves, the region that clients sign for, and whether who signs
+    wrongly is told why.
+    """
 
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()
+    signature_doctor: bool = False
 
 
 class Limits(Section, frozen=True):

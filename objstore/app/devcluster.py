@@ -221,6 +221,9 @@ drain_timeout_s = 6.0
 
 [auth]
 development = true
+
+[s3]
+signature_doctor = true
 """
     write_file(cluster.path("conf", "proxy.toml"), shared + proxy)
     os.makedirs(cluster.path("proxy"), exist_ok=True)

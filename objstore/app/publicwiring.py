@@ -60,7 +60,9 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
         store, client = _store(graph, config, name, slot)
         await store.start()
         swift = SwiftApi(store, auth, policies, clock, rng, limits, edge_limits)
-        s3 = S3Api(store, AccessKeys(users_of(config), rng), clock, rng, edge_limits, config.s3.region, config.s3.domains)
+        settings = config.s3
+        keys = AccessKeys(users_of(config), rng)
+        s3 = S3Api(store, keys, clock, rng, edge_limits, settings.region, settings.domains, settings.signature_doctor)
         collectors.append(lambda: rpc_families(client.counters, "client"))
     metrics = await serve_metrics(graph, config, name, collectors)
     pages = NodePages(auth, swift_info(VERSION, policies, limits, edge_limits), metrics, config)

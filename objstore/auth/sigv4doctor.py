@@ -1,7 +1,8 @@
-"""Why a signature does not match: for logs and operators, never for deciding.
+"""Why a signature does not match: for who writes a client, never for deciding.
 
 With the client's own canonical request, the first difference. Without it, the mistakes that clients are known to make are tried in
-turn: the one that gives the client's signature is the answer.
+turn: the one that gives the client's signature is the answer, with the first difference between what was signed and what came.
+Who has no secret can make no such signature, so the answer tells a stranger nothing.
 """
 
 import posixpath
@@ -32,15 +33,21 @@ def diagnose(claim: SigV4Claim, facts: S3Facts, secret: str = "", theirs: str = 
     access key, "" when it may not be used.
     """
     request, text = claim_text(claim, facts)
-    ours = request.decode("utf-8", "backslashreplace")
+    ours = _shown(request)
     findings = [f"signed header {name} is not in the request" for name in claim.signed_headers if name not in facts.headers]
     if theirs:
         findings.append(first_difference(ours, theirs.replace("\r\n", "\n")))
     elif secret:
-        findings += [what for what, key, tried in _guesses(claim, facts, secret) if same(sign(key, tried), claim.signature)]
+        for what, key, theirs_signed, tried in _guesses(claim, facts, secret):
+            if same(sign(key, tried), claim.signature):
+                findings.append(what if theirs_signed == request else f"{what}: {first_difference(ours, _shown(theirs_signed))}")
     if not findings:
         findings.append("no known mistake explains it: another secret, or a header or the target was changed on the way")
     return Diagnosis(ours, text, tuple(findings))
+
+
+def _shown(request: bytes) -> str:
+    return request.decode("utf-8", "backslashreplace")
 
 
 def first_difference(ours: str, theirs: str) -> str:
@@ -65,21 +72,21 @@ def _part(lines: list[str], at: int) -> str:
     return names.get(at) or f"header {lines[at].partition(':')[0]}" if at <= last else "end"
 
 
-def _guesses(claim: SigV4Claim, facts: S3Facts, secret: str) -> Iterator[tuple[str, bytes, str]]:
-    """(what the client may have done, the key it then had, the string it then signed)."""
+def _guesses(claim: SigV4Claim, facts: S3Facts, secret: str) -> Iterator[tuple[str, bytes, bytes, str]]:
+    """(what the client may have done, the key it then had, the canonical request and the string that it then signed)."""
     key = derive_key(secret, claim.scope)
+    ours, text = claim_text(claim, facts)
     for what, other in _other_requests(claim, facts):
-        yield what, key, claim_text(claim, other)[1]
+        yield what, key, *claim_text(claim, other)
     for what, old, new in _other_texts(claim, facts):
-        changed = claim_text(claim, facts)[0].replace(old, new, 1)
-        yield what, key, string_to_sign(claim.timestamp, claim.scope, changed)
-    for text in (secret + "\n", secret.strip(), secret + " "):
-        yield "white space around the secret", derive_key(text, claim.scope), claim_text(claim, facts)[1]
+        changed = ours.replace(old, new, 1)
+        yield what, key, changed, string_to_sign(claim.timestamp, claim.scope, changed)
+    for spaced in (secret + "\n", secret.strip(), secret + " "):
+        yield "white space around the secret", derive_key(spaced, claim.scope), ours, text
     for region in _OTHER_REGIONS:
         scope = Scope(claim.scope.date, region)
         if scope != claim.scope:
-            other_claim = replace(claim, scope=scope)
-            yield f"signed for region {region!r}", derive_key(secret, scope), claim_text(other_claim, facts)[1]
+            yield f"signed for region {region!r}", derive_key(secret, scope), *claim_text(replace(claim, scope=scope), facts)
 
 
 def _other_requests(claim: SigV4Claim, facts: S3Facts) -> Iterator[tuple[str, S3Facts]]:

@@ -22,7 +22,8 @@ DAY_S = 86_400
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with BlockingCluster(nodes=3, devices=1, network_faults=False, settings={"s3": {"domains": [DOMAIN]}}) as cluster:
+    settings = {"s3": {"domains": [DOMAIN], "signature_doctor": True}}
+    with BlockingCluster(nodes=3, devices=1, network_faults=False, settings=settings) as cluster:
         call(cluster.endpoint, "PUT", "/bucket")
         call(cluster.endpoint, "PUT", "/other")
         call(cluster.endpoint, "PUT", "/bucket/key", BODY)
@@ -278,3 +279,16 @@ def test_no_answer_shows_a_secret(endpoint: str) -> None:
         assert SECRET.encode() not in answer.body.replace(b"/testing", b"") and b"wrong" not in answer.body
         if answer.code == "InvalidAccessKeyId":
             assert b"StringToSign" not in answer.body and b"CanonicalRequest" not in answer.body
+
+
+def test_the_doctor_tells_the_owner_what_went_wrong(endpoint: str) -> None:
+    for raw in both(endpoint, "GET", "/bucket/key"):
+        answer = exchange(endpoint, replace(raw, method="DELETE"))
+        assert answer.code == "SignatureDoesNotMatch"
+        told = "<SignatureDoctor>signed for the method GET: method: server has 'DELETE', client has 'GET'</SignatureDoctor>"
+        assert told in answer.body.decode()
+        assert b"<StringToSign>AWS4-HMAC-SHA256" in answer.body and b"<CanonicalRequest>DELETE" in answer.body
+    stranger = exchange(endpoint, replace(sign(endpoint, "GET", "/bucket/key", key="no:body"), method="DELETE"))
+    assert stranger.code == "InvalidAccessKeyId" and b"SignatureDoctor" not in stranger.body
+    guess = exchange(endpoint, sign(endpoint, "GET", "/bucket/key", secret="guess"))
+    assert b"<SignatureDoctor>no known mistake explains it" in guess.body

@@ -36,9 +36,10 @@ class S3Api:
         edge_limits: EdgeLimits | None = None,
         region: str = "us-east-1",
         domains: tuple[str, ...] = (),
+        signature_doctor: bool = False,
     ) -> None:
         site = self._site = Site(store, clock, rng, edge_limits or EdgeLimits(), region, domains)
-        self._signing = Signing(keys, clock, region, site.edge_limits.piece_bytes)
+        self._signing = Signing(keys, clock, region, site.edge_limits.piece_bytes, signature_doctor)
         self._service, self._buckets = ServiceHandlers(site), BucketHandlers(site)
         self._listings, self._objects = ListingHandlers(site), ObjectHandlers(site)
         self._deletes, self._probes = DeleteHandlers(site), ProbeHandlers(site)

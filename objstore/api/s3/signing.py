@@ -4,18 +4,22 @@ from objstore.api.request import Request
 from objstore.api.s3.call import Payload
 from objstore.api.s3.errors import S3Error, refused
 from objstore.auth.accesskeys import AccessKey, AccessKeys
-from objstore.auth.s3auth import S3Authenticator
+from objstore.auth.s3auth import Claim, S3Authenticator
 from objstore.auth.s3body import body_of
 from objstore.auth.s3checks import decoded_size
 from objstore.auth.s3facts import S3Facts
 from objstore.auth.s3payload import Payload as PayloadKind
 from objstore.auth.s3payload import PayloadMode
-from objstore.auth.s3refusal import S3Refused
+from objstore.auth.s3refusal import RefusalCode, S3Refused
+from objstore.auth.sigv4 import SigV4Claim
+from objstore.auth.sigv4doctor import diagnose
 from objstore.auth.sigv4keys import ChunkSigner
 from objstore.model.identity import ANONYMOUS
 from objstore.runtime.interface import Clock
 
 NOBODY = AccessKey("", ANONYMOUS, "")
+DOCTOR = "SignatureDoctor"
+"""The element of an error document that the doctor adds."""
 UNSIGNED = PayloadKind(PayloadMode.UNSIGNED, "")
 
 
@@ -29,13 +33,14 @@ def carries_signature(request: Request) -> bool:
 
 
 class Signing:
-    """Proves signatures with the configured users' keys."""
+    """Proves signatures with the configured users' keys. With `doctor`, who signs wrongly is told what was signed instead."""
 
-    def __init__(self, keys: AccessKeys, clock: Clock, region: str, piece_bytes: int) -> None:
+    def __init__(self, keys: AccessKeys, clock: Clock, region: str, piece_bytes: int, doctor: bool = False) -> None:
         self._keys = keys
         self._clock = clock
         self._authenticator = S3Authenticator(region)
         self._piece_bytes = piece_bytes
+        self._doctor = doctor
 
     def identify(self, request: Request, bucket_in_host: str) -> tuple[AccessKey, Payload]:
         """Who signed, and the body as it will be verified. Raises S3Error.
@@ -50,10 +55,20 @@ class Signing:
             if claim is None:
                 return NOBODY, self._payload(request, UNSIGNED, None)
             key = self._keys.find(claim.access_key)
-            signer = self._authenticator.verify(claim, key, facts, self._clock.now())
+            signer = self._verified(claim, key, facts)
             return key, self._payload(request, claim.payload, signer)
         except S3Refused as error:
             raise refused(error) from None
+
+    def _verified(self, claim: Claim, key: AccessKey, facts: S3Facts) -> ChunkSigner | None:
+        """As `S3Authenticator.verify`; what the doctor finds is one more element of the refusal, for keys that somebody has."""
+        try:
+            return self._authenticator.verify(claim, key, facts, self._clock.now())
+        except S3Refused as error:
+            asked = self._doctor and key.known and error.code is RefusalCode.SIGNATURE_DOES_NOT_MATCH
+            if asked and isinstance(claim, SigV4Claim):
+                error.details[DOCTOR] = "; ".join(diagnose(claim, facts, key.secret).findings)
+            raise
 
     def _payload(self, request: Request, kind: PayloadKind, signer: ChunkSigner | None) -> Payload:
         on_the_wire = None if request.chunked else request.payload_size or 0

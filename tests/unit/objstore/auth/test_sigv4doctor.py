@@ -57,6 +57,21 @@ def test_known_mistakes_are_named(change: Callable[[Sent], Sent], finding: str) 
     assert SECRET not in str(diagnosis)
 
 
+def test_a_mistake_comes_with_the_first_difference() -> None:
+    sent = resign(sign("GET", URL, HEADERS), lambda text: text.replace("k%20ey", "k%2520ey"))
+    (finding,) = diagnose(claim_of(sent), sent.facts(), SECRET).findings
+    assert finding.endswith("encoded twice: path: server has '/bucket/k%20ey', client has '/bucket/k%2520ey'")
+    late = replace(sign("GET", URL), method="PUT")
+    assert "method: server has 'PUT', client has 'GET'" in diagnose(claim_of(late), late.facts(), SECRET).findings[0]
+
+
+def test_who_has_no_secret_learns_nothing() -> None:
+    """Whatever was sent, a signature that is made without the secret has the one answer."""
+    for sent in (sign("GET", URL, HEADERS, secret="guess"), replace(sign("GET", URL, HEADERS, secret="guess"), method="PUT")):
+        (finding,) = diagnose(claim_of(sent), sent.facts(), SECRET).findings
+        assert finding.startswith("no known mistake explains it")
+
+
 def test_other_mistakes() -> None:
     normalised = replace(sign("GET", "http://h/b/c"), target="/b/x/..//c")
     assert "normalised" in diagnose(claim_of(normalised), normalised.facts(), SECRET).findings[0]

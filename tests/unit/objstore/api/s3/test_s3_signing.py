@@ -4,14 +4,17 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 import pytest
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from objstore.api.s3.call import Payload
 from objstore.api.s3.errors import S3Error
-from objstore.api.s3.signing import Signing
+from objstore.api.s3.signing import DOCTOR, Signing
 from objstore.auth.accesskeys import AccessKeys
 from objstore.auth.tempauth import User
 from objstore.runtime.clock import SystemClock
@@ -41,8 +44,13 @@ class Asked:
             yield self.body[at : at + piece_bytes]
 
 
+def make_signing(doctor: bool = False) -> Signing:
+    keys = AccessKeys([User("test", "tester", "testing")], SystemRng())
+    return Signing(keys, SystemClock(), "us-east-1", PIECE_BYTES, doctor)
+
+
 def identified(asked: Asked) -> Payload:
-    signing = Signing(AccessKeys([User("test", "tester", "testing")], SystemRng()), SystemClock(), "us-east-1", PIECE_BYTES)
+    signing = make_signing()
     key, payload = signing.identify(asked, "")  # type: ignore[arg-type]
     assert key.identity.user == "test:tester"
     return payload
@@ -84,6 +92,46 @@ async def test_a_document_has_its_content_md5(text: str, code: str) -> None:
     with pytest.raises(S3Error) as caught:
         await payload.read(100)
     assert (caught.value.code, caught.value.status) == (code, 400)
+
+
+def signed_v4(secret: str = "testing", access_key: str = "test:tester", expires_s: int | None = None) -> Asked:
+    request = AWSRequest("GET", "http://h/b/k")
+    credentials = Credentials(access_key, secret)
+    if expires_s is None:
+        S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+    else:
+        S3SigV4QueryAuth(credentials, "s3", "us-east-1", expires=expires_s).add_auth(request)
+    headers = {"host": "h", **{name.lower(): value for name, value in request.headers.items()}}
+    return Asked(headers, b"", "GET", "/b/k", request.url.partition("?")[2])
+
+
+def refusal(asked: Asked, doctor: bool) -> S3Error:
+    with pytest.raises(S3Error) as caught:
+        make_signing(doctor).identify(asked, "")  # type: ignore[arg-type]
+    return caught.value
+
+
+@pytest.mark.parametrize("expires_s", [None, 60])
+def test_the_doctor_tells_the_owner_of_a_key(expires_s: int | None) -> None:
+    moved = replace(signed_v4(expires_s=expires_s), method="PUT")
+    error = refusal(moved, doctor=True)
+    assert error.code == "SignatureDoesNotMatch" and error.status == 403
+    assert error.details[DOCTOR] == "signed for the method GET: method: server has 'PUT', client has 'GET'"
+    assert error.details["CanonicalRequest"].startswith("PUT\n/b/k\n") and error.details["StringToSign"].startswith("AWS4-HMAC")
+    assert "testing" not in str(error.details)
+    assert DOCTOR not in refusal(moved, doctor=False).details
+
+
+def test_the_doctor_tells_nothing_of_keys_that_nobody_has() -> None:
+    error = refusal(signed_v4("x", "nobody:here"), doctor=True)
+    assert (error.code, set(error.details)) == ("InvalidAccessKeyId", {"AWSAccessKeyId"})
+
+
+def test_the_doctor_keeps_the_secret() -> None:
+    for asked in (signed_v4("guess"), signed_v4("testing "), signed_v4("guess", expires_s=60)):
+        assert "testing" not in str(refusal(asked, doctor=True).details)
+    assert refusal(signed_v4("guess"), doctor=True).details[DOCTOR].startswith("no known mistake")
+    assert refusal(signed_v4("testing "), doctor=True).details[DOCTOR] == "white space around the secret"
 
 
 @pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "deflate,chunked", "identity"])
