@@ -216,7 +216,9 @@ async def test_a_copy_that_no_majority_has_does_not_pass_a_promise(tmp_path: Pat
 
 async def brought_further(cluster: Cluster, store: ClusterStore, name: ObjectName) -> None:
     """While a change is on its way to the other nodes, a writer that sees it on the first one settles it."""
-    while (await cluster.held(name, range(1)))[0][0] is None:
+    for _ in range(400):
+        if (await cluster.held(name, range(1)))[0][0] is not None:
+            break
         await asyncio.sleep(0.005)
     hung = cluster.network.fault(cluster.nodes[2].address)
     hung.hung = True
