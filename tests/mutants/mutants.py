@@ -6,6 +6,7 @@ The text must occur exactly once in the file; a change of the code that moves it
 
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.mutant import Mutant
+from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
 
 COMMITTER = "objstore/runtime/committer.py"
@@ -246,4 +247,5 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *CONSISTENCY,
     *UPLOADS,
+    *SIGNATURES,
 )
