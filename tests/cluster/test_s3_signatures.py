@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from objstore.testing.blocking import BlockingCluster
-from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, call, exchange, sign
+from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, Wire, call, exchange, sign
 from tests.cluster.swift import Swift
 from tests.faults.figures import Count
 
@@ -292,3 +292,31 @@ def test_the_doctor_tells_the_owner_what_went_wrong(endpoint: str) -> None:
     assert stranger.code == "InvalidAccessKeyId" and b"SignatureDoctor" not in stranger.body
     guess = exchange(endpoint, sign(endpoint, "GET", "/bucket/key", secret="guess"))
     assert b"<SignatureDoctor>no known mistake explains it" in guess.body
+
+
+def test_what_is_in_a_refused_body_is_no_request(endpoint: str) -> None:
+    """A body that nobody reads holds a good request: it must not be taken for the next one on the connection."""
+    hidden = sign(endpoint, "DELETE", "/bucket/canary").wire()
+    assert call(endpoint, "PUT", "/bucket/canary", BODY).status == 200
+    bad = sign(endpoint, "PUT", "/bucket/refused", hidden, secret="wrong")
+    shapes = [
+        bad,
+        bad.having("Expect", "100-continue"),
+        replace(
+            bad.having("Content-Length").having("Transfer-Encoding", "chunked"),
+            body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden),
+        ),
+        replace(bad, target="/"),
+        replace(bad, method="GET"),
+        bad.having("Transfer-Encoding", "gzip, chunked").having("Content-Length"),
+        bad.having("Content-Length", "0").having("Content-Length", "1"),
+        bad.having("Content-Length", str(len(hidden)), str(len(hidden))),
+    ]
+    for raw in shapes:
+        with Wire(endpoint) as wire:
+            wire.send(raw.wire())
+            first = wire.answer(raw.method)
+            assert first.status >= 400, (raw, first)
+            wire.end()
+            assert wire.answer("DELETE").status in (0, 400, 403, 405), raw
+        assert call(endpoint, "GET", "/bucket/canary").body == BODY, raw
