@@ -320,3 +320,16 @@ def test_what_is_in_a_refused_body_is_no_request(endpoint: str) -> None:
             wire.end()
             assert wire.answer("DELETE").status in (0, 400, 403, 405), raw
         assert call(endpoint, "GET", "/bucket/canary").body == BODY, raw
+
+
+def test_what_cannot_be_put_or_deleted_is_not_the_bucket_itself(endpoint: str) -> None:
+    assert call(endpoint, "PUT", "/empty-one").status == 200
+    for field in ("location", "versions", "uploads", "delete"):
+        for method, target in (("PUT", "/never-made"), ("DELETE", "/empty-one")):
+            answer = call(endpoint, method, f"{target}?{field}")
+            assert (answer.status, answer.code) == (405, "MethodNotAllowed"), (method, field)
+    for method in ("PUT", "DELETE"):
+        assert call(endpoint, method, "/bucket/key?attributes").code == "MethodNotAllowed"
+    assert call(endpoint, "HEAD", "/empty-one").status == 200
+    assert call(endpoint, "HEAD", "/never-made").status == 404
+    assert call(endpoint, "GET", "/bucket/key").body == BODY
