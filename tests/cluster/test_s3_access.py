@@ -198,6 +198,45 @@ def test_s3_without_a_right(site: Site, bucket: str, count: Count) -> None:
     assert site.s3(OWNER, "HEAD", f"/{bucket}/copy").status == 404
 
 
+SUB_RESOURCES = [
+    "acl",
+    "policy",
+    "versions",
+    "uploads",
+    "versioning",
+    "tagging",
+    "cors",
+    "lifecycle",
+    "encryption",
+    "location",
+    "logging",
+]
+
+
+@pytest.mark.parametrize("name", SUB_RESOURCES)
+def test_sub_resources_without_a_right(site: Site, bucket: str, name: str, count: Count) -> None:
+    put(site, bucket, "key")
+    for user in (PLAIN, OTHER, NOBODY):
+        for target in (f"/{bucket}", f"/{bucket}/key", f"/{bucket}/missing", f"/no-such-{bucket}"):
+            for method in ("GET", "PUT", "DELETE"):
+                answer = site.s3(user, method, f"{target}?{name}")
+                denied = (403,) if user != OTHER else (403, 404)
+                assert answer.status in (*denied, 405, 501) and BODY not in answer.body, (user, method, target, answer)
+                assert method != "GET" or answer.status in denied or target.count("/") > 1, (user, method, target, answer)
+                count("access", cells_of_s3=1)
+    assert site.s3(OWNER, "GET", f"/{bucket}/key").body == BODY
+
+
+def test_no_list_gives_the_bucket_itself(site: Site, bucket: str) -> None:
+    assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS["both"]).status == 204
+    for method, target in (("PUT", f"/{bucket}"), ("PUT", f"/new-{bucket}"), ("DELETE", f"/{bucket}"), ("GET", "/")):
+        for user in (PLAIN, NOBODY):
+            answer = site.s3(user, method, target)
+            assert (answer.status, answer.code) == (403, "AccessDenied"), (user, method, target, answer)
+    assert site.s3(OWNER, "HEAD", f"/{bucket}").status == 200
+    assert site.s3(OWNER, "HEAD", f"/new-{bucket}").status == 404
+
+
 def test_a_denial_tells_nothing(site: Site, bucket: str) -> None:
     """Existing or not, condition met or not: one answer. A condition counts only after the right does."""
     put(site, bucket, "key")

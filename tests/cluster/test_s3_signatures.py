@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from objstore.testing.blocking import BlockingCluster
-from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, call, exchange, sign
+from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, Wire, call, exchange, sign
 from tests.cluster.swift import Swift
 from tests.faults.figures import Count
 
@@ -292,3 +292,44 @@ def test_the_doctor_tells_the_owner_what_went_wrong(endpoint: str) -> None:
     assert stranger.code == "InvalidAccessKeyId" and b"SignatureDoctor" not in stranger.body
     guess = exchange(endpoint, sign(endpoint, "GET", "/bucket/key", secret="guess"))
     assert b"<SignatureDoctor>no known mistake explains it" in guess.body
+
+
+def test_what_is_in_a_refused_body_is_no_request(endpoint: str) -> None:
+    """A body that nobody reads holds a good request: it must not be taken for the next one on the connection."""
+    hidden = sign(endpoint, "DELETE", "/bucket/canary").wire()
+    assert call(endpoint, "PUT", "/bucket/canary", BODY).status == 200
+    bad = sign(endpoint, "PUT", "/bucket/refused", hidden, secret="wrong")
+    shapes = [
+        bad,
+        bad.having("Expect", "100-continue"),
+        replace(
+            bad.having("Content-Length").having("Transfer-Encoding", "chunked"),
+            body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden),
+        ),
+        replace(bad, target="/"),
+        replace(bad, method="GET"),
+        bad.having("Transfer-Encoding", "gzip, chunked").having("Content-Length"),
+        bad.having("Content-Length", "0").having("Content-Length", "1"),
+        bad.having("Content-Length", str(len(hidden)), str(len(hidden))),
+    ]
+    for raw in shapes:
+        with Wire(endpoint) as wire:
+            wire.send(raw.wire())
+            first = wire.answer(raw.method)
+            assert first.status >= 400, (raw, first)
+            wire.end()
+            assert wire.answer("DELETE").status in (0, 400, 403, 405), raw
+        assert call(endpoint, "GET", "/bucket/canary").body == BODY, raw
+
+
+def test_what_cannot_be_put_or_deleted_is_not_the_bucket_itself(endpoint: str) -> None:
+    assert call(endpoint, "PUT", "/empty-one").status == 200
+    for field in ("location", "versions", "uploads", "delete"):
+        for method, target in (("PUT", "/never-made"), ("DELETE", "/empty-one")):
+            answer = call(endpoint, method, f"{target}?{field}")
+            assert (answer.status, answer.code) == (405, "MethodNotAllowed"), (method, field)
+    for method in ("PUT", "DELETE"):
+        assert call(endpoint, method, "/bucket/key?attributes").code == "MethodNotAllowed"
+    assert call(endpoint, "HEAD", "/empty-one").status == 200
+    assert call(endpoint, "HEAD", "/never-made").status == 404
+    assert call(endpoint, "GET", "/bucket/key").body == BODY

@@ -7,6 +7,7 @@ The text must occur exactly once in the file; a change of the code that moves it
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.mutant import Mutant
+from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
 
 COMMITTER = "objstore/runtime/committer.py"
@@ -248,4 +249,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *CONDITIONS,
     *CONSISTENCY,
     *UPLOADS,
+    *SIGNATURES,
 )

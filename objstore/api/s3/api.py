@@ -22,6 +22,8 @@ from objstore.proxy.operations import Context, Store
 from objstore.runtime.interface import Clock, Rng
 
 Handler = Callable[[Call], Awaitable[Reply]]
+READ_ONLY = frozenset({"location", "versions", "uploads", "delete"})
+"""What of a bucket can be neither put nor deleted."""
 
 
 class S3Api:
@@ -100,6 +102,8 @@ class S3Api:
     def _of_bucket(self, call: Call) -> Handler:
         method, query = call.request.method, call.query
         match method:
+            case "PUT" | "DELETE" if not READ_ONLY.isdisjoint(query):  # not the bucket itself
+                raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "BUCKET"})
             case "GET" if "location" in query:
                 return self._buckets.location
             case "GET" if "versions" in query:
@@ -129,6 +133,8 @@ class S3Api:
         if "uploadId" in call.query or "uploads" in call.query:
             return self._of_upload(call, method)
         match method:
+            case "PUT" | "DELETE" if "attributes" in call.query:  # not the object itself
+                raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "OBJECT"})
             case "GET" if "attributes" in call.query:
                 return self._objects.attributes
             case "GET" | "HEAD":
