@@ -11,6 +11,7 @@ from objstore.model.errors import StoreError
 from objstore.model.parts import PART_BYTES_MIN
 
 CODES: Mapping[str, tuple[int, str]] = {
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs of single objects that differ from its own."),
     "AccessDenied": (403, "Access Denied"),
     "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what the server received."),
     "BucketAlreadyExists": (
@@ -44,11 +45,13 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedACLError": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MalformedXML": (400, "The XML that you provided was not well-formed or did not validate against our published schema."),
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "MissingRequestBodyError": (400, "Request Body is empty"),
+    "MissingSecurityHeader": (400, "Your request was missing a required header"),
     "NoSuchBucket": (404, "The specified bucket does not exist."),
     "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
@@ -70,6 +73,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "ServerSideEncryptionConfigurationNotFoundError": (404, "The server side encryption configuration was not found"),
     "ServiceUnavailable": (503, "Too few replicas answered. Reduce your request rate and try again."),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed for this account."),
+    "UnexpectedContent": (400, "This request does not support content"),
+    "UnresolvableGrantByEmailAddress": (400, "The email address you provided does not match any account on record."),
 }
 
 _OF_STORE: Mapping[type[StoreError], str] = {
@@ -81,6 +86,7 @@ _OF_STORE: Mapping[type[StoreError], str] = {
     errors.ContainerNotFound: "NoSuchBucket",
     errors.ObjectNotFound: "NoSuchKey",
     errors.Conflict: "OperationAborted",
+    errors.BucketClaimed: "BucketAlreadyExists",
     errors.PreconditionFailed: "PreconditionFailed",
     errors.NotModified: "NotModified",
     errors.RangeNotSatisfiable: "InvalidRange",
