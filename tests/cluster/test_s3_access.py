@@ -119,9 +119,8 @@ def allowed(user: str, lists: str, right: str) -> bool:
 def test_swift(site: Site, bucket: str, lists: str, count: Count) -> None:
     assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS[lists]).status == 204
     for user in (OWNER, RESELLER, PLAIN, OTHER, NOBODY):
-        for name in swift_steps(site, bucket, "key"):
+        for name, (right, step) in swift_steps(site, bucket, "key").items():
             put(site, bucket, "key")
-            right, step = swift_steps(site, bucket, "key")[name]
             answer = step(user)
             if allowed(user, lists, right):
                 assert 200 <= answer.status < 300, (user, name, answer)
@@ -138,9 +137,8 @@ def test_s3(site: Site, bucket: str, lists: str, count: Count) -> None:
     """The owner, and a user of the account without a role; each user's buckets are those of the account."""
     assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS[lists]).status == 204
     for user in (OWNER, PLAIN):
-        for name in s3_steps(site, bucket, "key"):
+        for name, (right, step) in s3_steps(site, bucket, "key").items():
             put(site, bucket, "key")
-            right, step = s3_steps(site, bucket, "key")[name]
             answer = step(user)
             if name == "AbortMultipartUpload" and allowed(user, lists, right):
                 assert (answer.status, answer.code) == (404, "NoSuchUpload")

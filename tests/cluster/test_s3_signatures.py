@@ -86,7 +86,7 @@ def test_any_changed_byte_is_refused(endpoint: str, count: Count) -> None:
 def test_what_botocore_signs_is_accepted(endpoint: str, count: Count) -> None:
     """Any key, query, user metadata: what is proven elsewhere of the facts of a request holds for what comes by the wire."""
     rng = random.Random(70)
-    for number in range(150):
+    for number in range(60):
         key = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(1, 30))), safe="/~")
         value = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(8))), safe="")
         target = f"/other/any/{number}/{key}?x-id=a&b={value}&c="
