@@ -22,7 +22,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def bucket(site: Site) -> str:
     name = f"bucket-{os.urandom(4).hex()}"
-    assert site.swift(OWNER, "PUT", f"/{name}").status == 201
+    assert site.s3(OWNER, "PUT", f"/{name}").status == 200
     return name
 
 
