@@ -240,22 +240,9 @@ def test_another_decoded_length(mode: PayloadMode, size: int) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "size",
-    [
-        b"",
-        b"-7",
-        b"+7",
-        b"0x7",
-        b" 7",
-        b"7_",
-        b"g",
-        b"\xd9\xa1",
-        b"7.0",
-        b"00000000000000007",
-        b"FFFFFFFFFFFFFFFF1",
-        b"7\t",
-        b"7\0",
-    ],
-)
+    [b"", b"-7", b"+7", b"0x7", b" 7", b"7_", b"g",
+     b"\xd9\xa1", b"7.0", b"00000000000000007", b"FFFFFFFFFFFFFFFF1", b"7\t", b"7\0"],
+)  # fmt: skip
 def test_sizes_that_are_none(mode: PayloadMode, size: bytes) -> None:
     body = encoded(mode, [b"payload"])
     assert decode(mode, body.replace(b"7", b"07", 1), 7) == b"payload"
