@@ -6,6 +6,9 @@
     x-amz-trailer-signature:64 hex digits CRLF                          where chunks are signed and trailers announced
     CRLF
 
+S3 takes a body without the last CRLF, where something else ended it: the last chunk, or the trailers that were announced. After
+unsigned trailers and the empty line it takes what else comes for no part of the body; here that is bounded.
+
 A chunk may be as large as the body, so a signed one is not gathered: its bytes leave as they come, but the last of them leave
 only when the signature of the chunk was found genuine. So what has left may be forged until `finish` returns, but a forged chunk
 is never whole, nor is the body: its receiver throws away what it has when the decoder raises, and keeps it only after `finish`.
@@ -18,7 +21,7 @@ from hashlib import sha256
 from objstore.auth.s3checks import NAMES, CheckedBytes, incomplete
 from objstore.auth.s3payload import PayloadMode
 from objstore.auth.s3refusal import RefusalCode, S3Refused
-from objstore.auth.sigv4keys import ChunkSigner, same
+from objstore.auth.sigv4keys import ChunkSigner
 from objstore.model.checksums import ChecksumAlgorithm
 
 CHUNK_BYTES_MIN = 8192
@@ -26,6 +29,8 @@ CHUNK_BYTES_MIN = 8192
 HEAD_BYTES_MAX = 256
 TRAILER_BYTES_MAX = 1024
 TRAILER_LINES_MAX = 8
+EPILOGUE_BYTES_MAX = 1024
+"""Of what follows unsigned trailers and counts for nothing."""
 SIZE_DIGITS_MAX = 16
 SIGNATURE_TRAILER = "x-amz-trailer-signature"
 
@@ -66,12 +71,14 @@ class ChunkDecoder:
         self._wanted = {*trailers, SIGNATURE_TRAILER} if mode is PayloadMode.CHUNKS_SIGNED_TRAILER else set(trailers)
         self._checked = CheckedBytes(size_bytes, [NAMES[name] for name in (*trailers, *(checksums or ()))])
         self._checksums = dict(checksums or {})
+        self._epilogue_left = EPILOGUE_BYTES_MAX if trailers and signer is None else 0
         self._trailers: dict[str, str] = {}
         self._trailer_lines = 0
         self._state = _State.HEAD
         self._line = b""
         self._left = 0  # bytes of this chunk that are still to come
-        self._small = False  # whether the chunk before was below the minimum
+        self._number = 0  # of this chunk, from 1
+        self._before = CHUNK_BYTES_MIN  # the size of the chunk before
         self._signature = ""  # of this chunk
         self._hash = sha256()
 
@@ -86,7 +93,10 @@ class ChunkDecoder:
                     at += len(piece)
                     pieces.append(self._take(piece))
                 case _State.END:
-                    raise incomplete()  # bytes after the end: its framing is not what it seems
+                    self._epilogue_left -= len(data) - at
+                    if self._epilogue_left < 0:
+                        raise incomplete()  # bytes after the end: its framing is not what it seems
+                    break
                 case _:
                     at = self._read_line(data, at)
         return pieces
@@ -96,6 +106,9 @@ class ChunkDecoder:
 
         Raises S3Refused: IncompleteBody when the bytes ended before the body did, BadDigest for another digest.
         """
+        ended = not self._line and self._wanted <= self._trailers.keys() and self._wanted != {SIGNATURE_TRAILER}
+        if self._state is _State.TRAILERS and ended:
+            self._end_trailers()
         if self._state is not _State.END:
             raise incomplete()
         trailers = {name: value for name, value in self._trailers.items() if name != SIGNATURE_TRAILER}
@@ -144,10 +157,12 @@ class ChunkDecoder:
             self._signature = _chunk_signature(parameter)
         elif semicolon:
             raise incomplete()
-        if size and self._small:
-            raise S3Refused(RefusalCode.INVALID_CHUNK_SIZE)
+        self._number += 1
+        if size and self._before < CHUNK_BYTES_MIN:
+            details = {"Chunk": str(self._number), "BadChunkSize": str(self._before)}
+            raise S3Refused(RefusalCode.INVALID_CHUNK_SIZE, details=details)
         self._checked.expect(size)
-        self._left, self._small = size, size < CHUNK_BYTES_MIN
+        self._left = self._before = size
         self._hash = sha256()
         if size:
             self._state = _State.DATA
@@ -161,8 +176,7 @@ class ChunkDecoder:
             self._verify(self._signer, self._signer.chunk_text(self._hash.hexdigest()), self._signature)
 
     def _verify(self, signer: ChunkSigner, text: str, signature: str) -> None:
-        if not same(signer.sign(text), signature):
-            raise S3Refused(RefusalCode.SIGNATURE_DOES_NOT_MATCH, details={"StringToSign": text, "SignatureProvided": signature})
+        signer.verify(text, signature)
         self._signer = signer.after(signature)
 
     def _add_trailer(self, line: bytes) -> None:
@@ -200,11 +214,15 @@ def parse_size(text: bytes) -> int:
 
 
 def _chunk_signature(parameter: bytes) -> str:
-    """The value of `chunk-signature=value`, the only parameter. Raises as S3 does: IncompleteBody without one."""
+    """The value of `chunk-signature=value`, the only parameter; "", which is no chunk's, where another is first. Raises as S3 does:
+    IncompleteBody without a parameter, or with more after the signature.
+    """
     name, _, value = parameter.decode("ascii", "replace").partition("=")
     value = value.strip(" ")
-    if not parameter or not value or ";" in value:
+    if not parameter or not value:
         raise incomplete()
     if name.strip(" ") != "chunk-signature":
-        raise S3Refused(RefusalCode.SIGNATURE_DOES_NOT_MATCH)
+        return ""
+    if ";" in value:
+        raise incomplete()
     return value

@@ -6,8 +6,8 @@ from hmac import compare_digest
 from typing import Protocol
 
 from objstore.auth.awschunked import ChunkDecoder
-from objstore.auth.s3checks import NAMES, CheckedBytes, announced_checksums, announced_trailers, decoded_size
-from objstore.auth.s3payload import Payload
+from objstore.auth.s3checks import NAMES, CheckedBytes, announced, decoded_size, incomplete
+from objstore.auth.s3payload import Payload, PayloadMode
 from objstore.auth.s3refusal import RefusalCode, S3Refused
 from objstore.auth.sigv4keys import ChunkSigner
 from objstore.model.checksums import ChecksumAlgorithm
@@ -26,15 +26,15 @@ class Body(Protocol):
 
 
 class WholeBody:
-    """A body that is not encoded: of `size_bytes` (None: unknown), with the given sha256 (b"": any), and `checksums` as `s3checks`
-    reads them of headers.
+    """A body that is not encoded: of `size_bytes` (None: unknown), with the given sha256 in hexadecimal (None: any), and
+    `checksums` as `s3checks` reads them of headers.
     """
 
-    def __init__(self, size_bytes: int | None, digest: bytes, checksums: Mapping[str, str]) -> None:
+    def __init__(self, size_bytes: int | None, digest: str | None, checksums: Mapping[str, str]) -> None:
         self._checked = CheckedBytes(size_bytes, [NAMES[name] for name in checksums])
         self._checksums = checksums
         self._digest = digest
-        self._sha256 = sha256() if digest else None
+        self._sha256 = sha256() if digest is not None else None
 
     def feed(self, data: bytes) -> list[bytes]:
         self._checked.expect(len(data))
@@ -45,9 +45,11 @@ class WholeBody:
 
     def finish(self) -> dict[ChecksumAlgorithm, bytes]:
         self._checked.expect_end()
-        if self._sha256 is not None and not compare_digest(self._sha256.digest(), self._digest):
-            details = {"ClientComputedContentSHA256": self._digest.hex(), "S3ComputedContentSHA256": self._sha256.hexdigest()}
-            raise S3Refused(RefusalCode.CONTENT_SHA256_MISMATCH, details=details)
+        if self._sha256 is not None and self._digest is not None:
+            computed = self._sha256.hexdigest()
+            if not compare_digest(computed.encode(), self._digest.lower().encode("utf-8", "surrogatepass")):
+                details = {"ClientComputedContentSHA256": self._digest, "S3ComputedContentSHA256": computed}
+                raise S3Refused(RefusalCode.CONTENT_SHA256_MISMATCH, details=details)
         return self._checked.digests(self._checksums)
 
 
@@ -55,10 +57,10 @@ def body_of(payload: Payload, headers: Mapping[str, str], size_bytes: int | None
     """What verifies the body of a request with these headers. `size_bytes` is that of the bytes on the wire, None when nobody said;
     `signer` is what proving the claim gave. Raises S3Refused when the headers contradict each other.
     """
-    checksums, trailers = announced_checksums(headers), announced_trailers(headers, payload.mode)
-    if checksums and trailers:
-        raise S3Refused(RefusalCode.INVALID_REQUEST, "Expecting a single x-amz-checksum- header")
+    checksums, trailers = announced(headers, payload.mode)
+    if payload.hopeless and size_bytes is not None and size_bytes != (size := decoded_size(headers)):
+        raise incomplete(size_bytes, size)
     if not payload.mode.chunked:
-        return WholeBody(size_bytes, payload.sha256, checksums)
+        return WholeBody(size_bytes, payload.text if payload.mode is PayloadMode.HASHED else None, checksums)
     chunk_signer = signer if payload.mode.signs_chunks else None
     return ChunkDecoder(payload.mode, decoded_size(headers), trailers, chunk_signer, checksums)

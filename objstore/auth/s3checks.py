@@ -9,6 +9,7 @@ from objstore.model.checksums import ChecksumAlgorithm, hasher_of, parse_checksu
 
 CHECKSUM_PREFIX = "x-amz-checksum-"
 NAMES = {CHECKSUM_PREFIX + algorithm: algorithm for algorithm in ChecksumAlgorithm}
+ALGORITHM_HEADER = "x-amz-sdk-checksum-algorithm"
 NOT_CHECKSUMS = frozenset({"x-amz-checksum-mode", "x-amz-checksum-algorithm", "x-amz-checksum-type"})
 MANY_CHECKSUMS = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
 SIZE_DIGITS_MAX = 18
@@ -68,6 +69,26 @@ def parse_announced(name: str, text: str, where: str) -> bytes:
         raise S3Refused(RefusalCode.INVALID_REQUEST, f"Value for {name} {where} is invalid.") from None
 
 
+def announced(headers: Mapping[str, str], mode: PayloadMode) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The checksum that a header gives and the names of the trailers: at most one of both. Raises S3Refused, in S3's order: too
+    many, then one where none can be, then one of another algorithm than the client's software said it would send.
+    """
+    checksums, trailers = announced_checksums(headers), announced_trailers(headers)
+    if checksums and trailers:
+        raise S3Refused(RefusalCode.INVALID_REQUEST, "Expecting a single x-amz-checksum- header")
+    if trailers and not mode.has_trailers:
+        raise S3Refused(RefusalCode.MALFORMED_TRAILER)
+    algorithm = headers.get(ALGORITHM_HEADER)
+    if algorithm is not None:
+        names = [*checksums, *trailers]
+        if not names:
+            message = f"{ALGORITHM_HEADER} specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+            raise S3Refused(RefusalCode.INVALID_REQUEST, message)
+        if names != [CHECKSUM_PREFIX + algorithm.lower()]:
+            raise S3Refused(RefusalCode.INVALID_REQUEST, f"Value for {ALGORITHM_HEADER} header is invalid.")
+    return checksums, trailers
+
+
 def announced_checksums(headers: Mapping[str, str]) -> dict[str, str]:
     """The `x-amz-checksum-*` headers that give a checksum of this body: at most one. Raises InvalidRequest."""
     names = [name for name in headers if name.startswith(CHECKSUM_PREFIX) and name not in NOT_CHECKSUMS]
@@ -81,12 +102,10 @@ def announced_checksums(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in names}
 
 
-def announced_trailers(headers: Mapping[str, str], mode: PayloadMode) -> tuple[str, ...]:
+def announced_trailers(headers: Mapping[str, str]) -> tuple[str, ...]:
     """The names in `x-amz-trailer`: at most one checksum, and no other header besides it. Raises S3Refused."""
     text = headers.get("x-amz-trailer", "").strip(" ").rstrip(",")
     names = [name.strip(" ").lower() for name in text.split(",")] if text else []
-    if names and not mode.has_trailers:
-        raise S3Refused(RefusalCode.MALFORMED_TRAILER)
     if any(name not in NAMES for name in names):
         raise S3Refused(RefusalCode.INVALID_REQUEST, "The value specified in the x-amz-trailer header is not supported")
     if len(names) > 1:

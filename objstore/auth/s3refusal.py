@@ -87,6 +87,19 @@ def invalid_argument(message: str, name: str, value: str) -> S3Refused:
     return S3Refused(RefusalCode.INVALID_ARGUMENT, message, {"ArgumentName": name, "ArgumentValue": value})
 
 
+def signature_mismatch(access_key: str, text: str, signature: str, request: bytes) -> S3Refused:
+    """SignatureDoesNotMatch: the string that was to be signed, what the client gave for it, and the canonical request."""
+    details = {
+        "AWSAccessKeyId": access_key,
+        "StringToSign": text,
+        "SignatureProvided": signature,
+        "StringToSignBytes": text.encode().hex(" "),
+        "CanonicalRequest": request.decode("utf-8", "backslashreplace"),
+        "CanonicalRequestBytes": request.hex(" "),
+    }
+    return S3Refused(RefusalCode.SIGNATURE_DOES_NOT_MATCH, details=details)
+
+
 def headers_not_signed(names: list[str]) -> S3Refused:
     """AccessDenied because of headers that the signature does not cover."""
     message = "There were headers present in the request which were not signed"

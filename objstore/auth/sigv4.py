@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from objstore.auth.s3dates import SKEW_S_MAX, format_basic, format_extended, parse_basic, parse_date
 from objstore.auth.s3facts import S3Facts
 from objstore.auth.s3payload import HEADER, Payload, parse_payload
-from objstore.auth.s3refusal import RefusalCode, S3Refused, headers_not_signed
+from objstore.auth.s3refusal import RefusalCode, S3Refused, headers_not_signed, signature_mismatch
 from objstore.auth.sigv4canonical import canonical_request
 from objstore.auth.sigv4keys import ALGORITHM, SERVICE, TERMINATOR, ChunkSigner, KeyCache, Scope, same, sign, string_to_sign
 
@@ -147,19 +147,20 @@ class SigV4Verifier:
         check_time(claim, now)
         key = self._keys.get(claim.access_key, secret, claim.scope)
         missing = [name for name in claim.signed_headers if name not in facts.headers and name != ACCEPT_ENCODING]
-        genuine = any(same(sign(key, text), claim.signature) for text in _texts(claim, facts))
-        if missing or not genuine:
+        genuine = (request for request, text in _texts(claim, facts) if same(sign(key, text), claim.signature))
+        request = next(genuine, None)
+        if missing or request is None:
             raise _mismatch(claim, facts)
         self._keys.keep(claim.access_key, secret, claim.scope, key)
-        return ChunkSigner(key, claim.timestamp, claim.scope, claim.signature)
+        return ChunkSigner(key, claim.timestamp, claim.scope, claim.signature, claim.access_key, request)
 
 
-def _texts(claim: SigV4Claim, facts: S3Facts) -> Iterator[str]:
-    """The string to sign; with a signed Accept-Encoding, also those for the values that proxies replace."""
-    yield claim_text(claim, facts)[1]
+def _texts(claim: SigV4Claim, facts: S3Facts) -> Iterator[tuple[bytes, str]]:
+    """As `claim_text`; with a signed Accept-Encoding, also those for the values that proxies replace."""
+    yield claim_text(claim, facts)
     if ACCEPT_ENCODING in claim.signed_headers:
         for value in ENCODINGS_SIGNED:
-            yield claim_text(claim, replace(facts, headers={**facts.headers, ACCEPT_ENCODING: value}))[1]
+            yield claim_text(claim, replace(facts, headers={**facts.headers, ACCEPT_ENCODING: value}))
 
 
 def claim_text(claim: SigV4Claim, facts: S3Facts) -> tuple[bytes, str]:
@@ -191,12 +192,4 @@ def check_skew(signed: int, shown: str, now: float) -> None:
 
 def _mismatch(claim: SigV4Claim, facts: S3Facts) -> S3Refused:
     request, text = claim_text(claim, facts)
-    details = {
-        "AWSAccessKeyId": claim.access_key,
-        "StringToSign": text,
-        "SignatureProvided": claim.signature,
-        "StringToSignBytes": text.encode().hex(" "),
-        "CanonicalRequest": request.decode("utf-8", "backslashreplace"),
-        "CanonicalRequestBytes": request.hex(" "),
-    }
-    return S3Refused(RefusalCode.SIGNATURE_DOES_NOT_MATCH, details=details)
+    return signature_mismatch(claim.access_key, text, claim.signature, request)

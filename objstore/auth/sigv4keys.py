@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from objstore.auth.s3refusal import signature_mismatch
+
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "s3"
 TERMINATOR = "aws4_request"
@@ -77,12 +79,17 @@ def _as_bytes(secret: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSigner:
-    """Signs the next chunk of a body; each signature covers the one before it, the first that of the request (`previous`)."""
+    """Signs the next chunk of a body; each signature covers the one before it, the first that of the request (`previous`).
+
+    `access_key` and the canonical `request` are what an error document says of the request.
+    """
 
     key: bytes
     timestamp: str
     scope: Scope
     previous: str
+    access_key: str = ""
+    request: bytes = b""
 
     def __repr__(self) -> str:
         return f"ChunkSigner({self.timestamp!r}, {str(self.scope)!r})"  # never the key
@@ -97,6 +104,11 @@ class ChunkSigner:
 
     def sign(self, text: str) -> str:
         return sign(self.key, text)
+
+    def verify(self, text: str, signature: str) -> None:
+        """Raises S3Refused SignatureDoesNotMatch."""
+        if not same(self.sign(text), signature):
+            raise signature_mismatch(self.access_key, text, signature, self.request)
 
     def after(self, signature: str) -> "ChunkSigner":
         """The signer of what follows."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.auth.awschunked import CHUNK_BYTES_MIN, ChunkDecoder
+from objstore.auth.awschunked import CHUNK_BYTES_MIN, EPILOGUE_BYTES_MAX, ChunkDecoder
 from objstore.auth.s3payload import PayloadMode
 from objstore.auth.s3refusal import RefusalCode, S3Refused
 from objstore.auth.sigv4keys import ChunkSigner, Scope
@@ -62,7 +62,8 @@ def encoded(mode: PayloadMode, chunks: list[bytes] = CHUNKS, trailers: dict[str,
 
 
 def decoder(mode: PayloadMode, size: int = len(PAYLOAD), trailers: tuple[str, ...] = (CRC_TRAILER,)) -> ChunkDecoder:
-    signer = ChunkSigner(KEY, DATE, Scope("20130524", "us-east-1"), SEED) if mode in SIGNED else None
+    scope = Scope("20130524", "us-east-1")
+    signer = ChunkSigner(KEY, DATE, scope, SEED, "the:key", b"PUT\n/") if mode in SIGNED else None
     return ChunkDecoder(mode, size, trailers if mode in TRAILED else (), signer)
 
 
@@ -144,7 +145,9 @@ def test_every_truncation(mode: PayloadMode) -> None:
     body, whole = encoded(mode, chunks), b"".join(chunks)
     began = time.process_time()
     for at in range(len(body)):
-        if at < 200 or at > CHUNK_BYTES_MIN - 200:
+        if at == len(body) - 2:  # only the last CRLF is missing
+            assert decode(mode, body[:at], len(whole)) == whole
+        elif at < 200 or at > CHUNK_BYTES_MIN - 200:
             assert refused(mode, body[:at], len(whole)) is RefusalCode.INCOMPLETE_BODY, at
     assert time.process_time() - began < 5
 
@@ -162,6 +165,7 @@ def test_a_wrong_signature(mode: PayloadMode, which: int) -> None:
             payload += b"".join(one.feed(body[byte : byte + 100]))
     assert (caught.value.code, caught.value.status) == (RefusalCode.SIGNATURE_DOES_NOT_MATCH, 403)
     assert caught.value.details["StringToSign"].startswith("AWS4-HMAC-SHA256-PAYLOAD\n")
+    assert caught.value.details["AWSAccessKeyId"] == "the:key" and caught.value.details["CanonicalRequest"] == "PUT\n/"
     genuine = b"".join(CHUNKS[:which])
     assert payload.startswith(genuine) and len(payload) < len(genuine) + len([*CHUNKS, b"x"][which])
 
@@ -192,12 +196,36 @@ def test_chunks_in_another_order(mode: PayloadMode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_missing_end(mode: PayloadMode) -> None:
-    *chunks, zero, end = encoded_parts(mode, CHUNKS)
+    *chunks, _, end = encoded_parts(mode, CHUNKS)
     assert refused(mode, b"".join(chunks)) is RefusalCode.INCOMPLETE_BODY
     assert refused(mode, b"".join([*chunks, end])) is RefusalCode.INCOMPLETE_BODY
-    assert refused(mode, b"".join([*chunks, zero, end, b"\r\n"])) is RefusalCode.INCOMPLETE_BODY
-    assert refused(mode, b"".join([*chunks, zero, end, zero])) is RefusalCode.INCOMPLETE_BODY
     assert refused(mode, b"") is RefusalCode.INCOMPLETE_BODY
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("after", [b"\r\n", b"0\r\n", b"bonus: trailer\r\n", b"\xff\0", b"x" * EPILOGUE_BYTES_MAX])
+def test_what_follows_the_end(mode: PayloadMode, after: bytes) -> None:
+    """S3 overlooks it after unsigned trailers."""
+    body = encoded(mode)
+    if mode is PayloadMode.CHUNKS_UNSIGNED_TRAILER:
+        assert decode(mode, body + after) == PAYLOAD
+        assert refused(mode, body + after + b"x" * EPILOGUE_BYTES_MAX) is RefusalCode.INCOMPLETE_BODY
+        assert refused(mode, encoded(mode, CHUNKS, {}) + after, trailers=()) is RefusalCode.INCOMPLETE_BODY
+    else:
+        assert refused(mode, body + after) is RefusalCode.INCOMPLETE_BODY
+
+
+def test_the_last_crlf_may_be_missing() -> None:
+    unsigned, signed = PayloadMode.CHUNKS_UNSIGNED_TRAILER, PayloadMode.CHUNKS_SIGNED_TRAILER
+    assert decode(unsigned, encoded(unsigned, CHUNKS, {})[:-2], trailers=()) == PAYLOAD
+    for body in (encoded(unsigned)[:-3], encoded(unsigned)[:-4], encoded(unsigned, CHUNKS, {})[:-1]):
+        assert refused(unsigned, body) is RefusalCode.INCOMPLETE_BODY
+    assert refused(unsigned, encoded(unsigned, CHUNKS, {CRC_TRAILER: crc(b"other")})[:-2]) is RefusalCode.BAD_DIGEST
+    body = encoded(signed)
+    forged = body[:-3].replace(b"x-amz-trailer-signature:", b"x-amz-trailer-signature:0")[:-1] + b"\r\n"
+    assert refused(signed, forged) is RefusalCode.SIGNATURE_DOES_NOT_MATCH
+    # where no trailer was announced the empty line comes first
+    assert refused(signed, encoded(signed, CHUNKS, {})[:-2], trailers=()) is RefusalCode.INCOMPLETE_BODY
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -212,22 +240,9 @@ def test_another_decoded_length(mode: PayloadMode, size: int) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "size",
-    [
-        b"",
-        b"-7",
-        b"+7",
-        b"0x7",
-        b" 7",
-        b"7_",
-        b"g",
-        b"\xd9\xa1",
-        b"7.0",
-        b"00000000000000007",
-        b"FFFFFFFFFFFFFFFF1",
-        b"7\t",
-        b"7\0",
-    ],
-)
+    [b"", b"-7", b"+7", b"0x7", b" 7", b"7_", b"g",
+     b"\xd9\xa1", b"7.0", b"00000000000000007", b"FFFFFFFFFFFFFFFF1", b"7\t", b"7\0"],
+)  # fmt: skip
 def test_sizes_that_are_none(mode: PayloadMode, size: bytes) -> None:
     body = encoded(mode, [b"payload"])
     assert decode(mode, body.replace(b"7", b"07", 1), 7) == b"payload"
@@ -266,7 +281,7 @@ def test_no_line_is_gathered_without_bound(mode: PayloadMode) -> None:
         (";chunk-signature=", RefusalCode.INCOMPLETE_BODY),
         (";chunk-signature", RefusalCode.INCOMPLETE_BODY),
         (";chunk-signature={};extra=x", RefusalCode.INCOMPLETE_BODY),
-        (";extra=x;chunk-signature={}", RefusalCode.INCOMPLETE_BODY),
+        (";extra=x;chunk-signature={}", RefusalCode.SIGNATURE_DOES_NOT_MATCH),
         (";extra={}", RefusalCode.SIGNATURE_DOES_NOT_MATCH),
         (";chunk-signature=invalid", RefusalCode.SIGNATURE_DOES_NOT_MATCH),
         (";chunk-signature={}0", RefusalCode.SIGNATURE_DOES_NOT_MATCH),
@@ -286,8 +301,11 @@ def test_parameters_of_a_chunk(parameter: str, code: RefusalCode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_only_the_last_chunk_may_be_small(mode: PayloadMode) -> None:
-    chunks = [b"a" * (CHUNK_BYTES_MIN - 1), b"b"]
-    assert refused(mode, encoded(mode, chunks), CHUNK_BYTES_MIN) is RefusalCode.INVALID_CHUNK_SIZE
+    chunks = [b"a" * CHUNK_BYTES_MIN, b"a" * (CHUNK_BYTES_MIN - 1), b"b"]
+    with pytest.raises(S3Refused) as caught:
+        decode(mode, encoded(mode, chunks), 2 * CHUNK_BYTES_MIN)
+    assert caught.value.code is RefusalCode.INVALID_CHUNK_SIZE
+    assert caught.value.details == {"Chunk": "3", "BadChunkSize": str(CHUNK_BYTES_MIN - 1)}
 
 
 @pytest.mark.parametrize("mode", TRAILED)

@@ -17,7 +17,7 @@ CRC = checksum_text(checksum(ChecksumAlgorithm.CRC32, DATA))
 
 
 def hashed(data: bytes) -> Payload:
-    return Payload(PayloadMode.HASHED, sha256(data).hexdigest(), sha256(data).digest())
+    return Payload(PayloadMode.HASHED, sha256(data).hexdigest())
 
 
 def code_of(payload: Payload, headers: dict[str, str], data: bytes, size: int | None = None) -> RefusalCode | None:
@@ -86,11 +86,72 @@ def test_checksum_headers_that_give_no_checksum() -> None:
 )
 def test_announced_trailers(value: str, code: RefusalCode | None) -> None:
     if code is None:
-        assert announced_trailers({"x-amz-trailer": value}, TRAILER.mode) == (("x-amz-checksum-crc32",) if value else ())
+        assert announced_trailers({"x-amz-trailer": value}) == (("x-amz-checksum-crc32",) if value else ())
         return
     with pytest.raises(S3Refused) as caught:
-        announced_trailers({"x-amz-trailer": value}, TRAILER.mode)
+        announced_trailers({"x-amz-trailer": value})
     assert caught.value.code is code
+
+
+def refusal_of(payload: Payload, headers: dict[str, str], size: int | None = None) -> S3Refused:
+    with pytest.raises(S3Refused) as caught:
+        body_of(payload, headers, size, None)
+    return caught.value
+
+
+def test_a_checksum_that_was_promised() -> None:
+    """`x-amz-sdk-checksum-algorithm` says which one is sent."""
+    for name in ("CRC32", "crc32"):
+        assert code_of(UNSIGNED, {"x-amz-sdk-checksum-algorithm": name, "x-amz-checksum-crc32": CRC}, DATA) is None
+    other = refusal_of(UNSIGNED, {"x-amz-sdk-checksum-algorithm": "CRC32C", "x-amz-checksum-crc32": CRC})
+    assert (other.code, other.message) == (
+        RefusalCode.INVALID_REQUEST,
+        "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+    )
+    none = refusal_of(hashed(DATA), {"x-amz-sdk-checksum-algorithm": "CRC32"})
+    assert none.message == (
+        "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+    )
+
+
+def test_which_refusal_comes_first() -> None:
+    """Too many checksums, a trailer where none can be, another algorithm than promised."""
+    crc, trailer, promised = {"x-amz-checksum-crc32": CRC}, {"x-amz-trailer": "x-amz-checksum-crc32"}, {
+        "x-amz-sdk-checksum-algorithm": "sha256"
+    }  # fmt: skip
+    twice = {"x-amz-trailer": "x-amz-checksum-crc32,x-amz-checksum-crc32"}
+    many = refusal_of(hashed(DATA), crc | twice | promised)
+    assert many.message == "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+    assert refusal_of(hashed(DATA), crc | trailer | promised).message == "Expecting a single x-amz-checksum- header"
+    assert refusal_of(hashed(DATA), trailer | promised).code is RefusalCode.MALFORMED_TRAILER
+    assert refusal_of(TRAILER, trailer | promised).message == "Value for x-amz-sdk-checksum-algorithm header is invalid."
+
+
+@pytest.mark.parametrize("text", ["invalid", "", "unsigned-payload", "é", "\udcff", sha256(b"").hexdigest().upper()])
+def test_a_hash_that_is_of_no_body(text: str) -> None:
+    """The client is told the text that it sent."""
+    body = body_of(Payload(PayloadMode.HASHED, text), {}, len(DATA), None)
+    body.feed(DATA)
+    with pytest.raises(S3Refused) as caught:
+        body.finish()
+    assert caught.value.code is RefusalCode.CONTENT_SHA256_MISMATCH
+    assert caught.value.details == {
+        "ClientComputedContentSHA256": text,
+        "S3ComputedContentSHA256": sha256(DATA).hexdigest(),
+    }
+    assert code_of(Payload(PayloadMode.HASHED, sha256(DATA).hexdigest().upper()), {}, DATA) is None
+
+
+@pytest.mark.parametrize("text", ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"])
+def test_chunks_that_nothing_can_sign(text: str) -> None:
+    payload = Payload(PayloadMode.HASHED, text)
+    assert refusal_of(payload, {}, 8).status == 411
+    short = refusal_of(payload, {"x-amz-decoded-content-length": "5"}, 8)
+    assert (short.code, short.details) == (
+        RefusalCode.INCOMPLETE_BODY,
+        {"NumberBytesExpected": "5", "NumberBytesProvided": "8"},
+    )
+    assert code_of(payload, {"x-amz-decoded-content-length": "8"}, DATA, 8) is RefusalCode.CONTENT_SHA256_MISMATCH
 
 
 def test_trailers_where_none_can_be() -> None:

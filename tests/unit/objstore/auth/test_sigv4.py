@@ -297,7 +297,6 @@ def test_payload_modes(value: str, mode: PayloadMode) -> None:
     sent = changed(sign("PUT", URL, body=b"x"), "X-Amz-Content-SHA256", value)
     payload = claim_of(sent).payload
     assert (payload.mode, payload.text) == (mode, value)
-    assert payload.sha256 == (bytes.fromhex(value) if mode is PayloadMode.HASHED else b"")
     assert refusal(sent).code is RefusalCode.SIGNATURE_DOES_NOT_MATCH
 
 
