@@ -20,7 +20,7 @@ from objstore.api.s3.xml import escape, parse
 from objstore.auth.awschunked import ChunkDecoder
 from objstore.auth.s3auth import S3Authenticator
 from objstore.auth.s3body import body_of
-from objstore.auth.s3checks import announced_checksums, announced_trailers, decoded_size
+from objstore.auth.s3checks import announced, announced_checksums, announced_trailers, decoded_size
 from objstore.auth.s3dates import format_basic, format_extended, parse_basic, parse_date
 from objstore.auth.s3facts import S3Facts
 from objstore.auth.s3payload import Payload, PayloadMode, parse_payload
@@ -120,7 +120,8 @@ def test_headers(headers: dict[str, str], mode: PayloadMode, text: str) -> None:
 def read_headers(headers: dict[str, str], mode: PayloadMode, text: str) -> None:
     for work in (
         lambda: announced_checksums(headers),
-        lambda: announced_trailers(headers, mode),
+        lambda: announced_trailers(headers),
+        lambda: announced(headers, mode),
         lambda: decoded_size(headers),
         lambda: parse_payload(text, streaming=True),
         lambda: body_of(Payload(mode, text), headers, 1, SIGNER),
