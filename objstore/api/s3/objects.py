@@ -7,9 +7,9 @@ from objstore.api.conditional import parse_conditions
 from objstore.api.dates import last_modified
 from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
 from objstore.api.s3.dates import iso_date
-from objstore.api.s3.errors import S3Error, invalid_argument
+from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
 from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
 from objstore.model.checksums import ChecksumAlgorithm
@@ -55,15 +55,20 @@ class ObjectHandlers:
             raise S3Error("EntityTooLarge", details=details)
         headers = call.headers
         content_type = headers.get("content-type") or DEFAULT_TYPE
-        new = NewObject(content_type, kept_headers(headers), user_metadata(headers), md5_of(headers), own_limits=True)
-        result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), write_conditions(headers))
+        kept, expected = kept_headers(headers, call.payload.mode.chunked), md5_of(headers)
+        new = NewObject(content_type, kept, user_metadata(headers), expected, own_limits=True)
+        conditions = write_conditions(headers)
+        with md5_compared(expected), under_conditions(conditions, "NoSuchKey"):
+            result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), conditions)
         fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
         return Reply(200, fields)
 
     async def delete(self, call: Call) -> Reply:
         """DeleteObject: to delete what is not there is no failure."""
+        conditions = write_conditions(call.headers)
         try:
-            await self._site.store.delete_object(call.ctx, call.name, write_conditions(call.headers))
+            with under_conditions(conditions):
+                await self._site.store.delete_object(call.ctx, call.name, conditions)
         except ObjectNotFound:
             pass
         return Reply(204)
@@ -111,7 +116,8 @@ class ObjectHandlers:
             fresh_metadata=fresh,
             target_conditions=write_conditions(headers),
         )
-        result = await self._site.store.copy_object(call.ctx, request)
+        with under_conditions(request.target_conditions, "NoSuchKey"):
+            result = await self._site.store.copy_object(call.ctx, request)
         parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
 
