@@ -145,6 +145,10 @@ def test_ranges_and_parts_of_a_plain_object(endpoint: str, key: str) -> None:
     for number in ("0", "10001", "-1", "x", ""):
         answer = call(endpoint, "GET", f"{key}?partNumber={number}")
         assert (answer.status, answer.code) == (400, "InvalidArgument"), number
+    for method in ("GET", "HEAD"):
+        answer = call(endpoint, method, f"{key}?partNumber=1")
+        assert (answer.status, answer.fields["content-range"]) == (206, "bytes 0-7/8")
+        assert answer.fields["content-length"] == "8" and answer.body == (BODY if method == "GET" else b"")
     answer = call(endpoint, "GET", f"{key}?partNumber=2")
     assert (answer.status, answer.code) == (416, "InvalidPartNumber")
 
@@ -190,6 +194,17 @@ def test_what_a_completion_says_of_the_object(endpoint: str, key: str) -> None:
     answer = call(endpoint, "POST", upload, document("0" * 32), good)
     assert (answer.status, answer.code) == (404, "NoSuchUpload")
     assert call(endpoint, "POST", upload, document("no md5"), good).code == "NoSuchUpload"
+
+
+def test_parts_that_a_completion_names_wrongly(endpoint: str, key: str) -> None:
+    upload, _ = begun(endpoint, key)
+    for etag in ("", "0" * 32, "no md5"):
+        answer = call(endpoint, "POST", upload, document(etag))
+        assert (answer.status, answer.code) == (400, "InvalidPart")
+        assert told(answer, "Message").endswith("or the specified entity tag may not match the part's entity tag.")
+        assert (told(answer, "PartNumber"), told(answer, "ETag")) == ("1", etag) and told(answer, "UploadId") in upload
+    without = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>"
+    assert call(endpoint, "POST", upload, without).code == "MalformedXML"
 
 
 def test_a_part_with_another_checksum(cluster: BlockingCluster) -> None:

@@ -37,7 +37,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
-    "InvalidPart": (400, "One or more of the specified parts could not be found."),
+    "InvalidPart": (
+        400,
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag "
+        "may not match the part's entity tag.",
+    ),
     "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
     "InvalidPartOrder": (
         400,

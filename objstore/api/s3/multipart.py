@@ -15,7 +15,7 @@ from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, pars
 from objstore.auth.s3checks import NAMES
 from objstore.formats.messages import Query
 from objstore.model.checksums import PARTS_MAX, ChecksumAlgorithm, ChecksumType
-from objstore.model.errors import UploadNotFound
+from objstore.model.errors import PartMissing, UploadNotFound
 from objstore.model.parts import Part, valid_id, whole_checksum
 from objstore.model.ranges import Span, parse_ranges
 from objstore.model.rows import Subdir
@@ -134,7 +134,12 @@ class MultipartHandlers:
         id_, conditions = _id(call), write_conditions(call.headers)
         await self._check_whole(call, id_, wanted)
         with under_conditions(conditions, "NoSuchKey"):
-            result = await self._site.store.complete_upload(call.ctx, call.name, id_, wanted, conditions)
+            try:
+                result = await self._site.store.complete_upload(call.ctx, call.name, id_, wanted, conditions)
+            except PartMissing as missing:
+                etag = next(part.etag for part in wanted if part.number == missing.number)
+                details = {"UploadId": id_, "PartNumber": str(missing.number), "ETag": etag}
+                raise S3Error("InvalidPart", details=details) from None
         scheme = "https" if call.request.secure else "http"
         where = f"{scheme}://{call.headers.get('host', '')}{call.request.path}"
         parts = [leaf("Location", where), leaf("Bucket", call.bucket), leaf("Key", call.key), leaf("ETag", f'"{result.etag}"')]
@@ -167,6 +172,8 @@ class MultipartHandlers:
         return Reply(204)
 
 
+NONE = "\0"
+"""What stands for an element that is not there; an empty one is no part's tag, but in order."""
 LAST_ID = "\uffff"
 """Greater than every id."""
 
@@ -228,9 +235,10 @@ def _checksum_wanted(headers: Mapping[str, str]) -> tuple[ChecksumAlgorithm | No
 
 
 def _wanted(element: Element) -> WantedPart:
-    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip().strip('"')
-    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 1 <= int(number) <= PARTS_MAX) or not etag:
+    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", NONE)
+    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 1 <= int(number) <= PARTS_MAX) or etag == NONE:
         raise S3Error("MalformedXML")
+    etag = etag.strip().strip('"')
     for algorithm in ChecksumAlgorithm:
         if value := element.findtext(f"Checksum{algorithm.name}", ""):
             return WantedPart(int(number), etag, f"{algorithm}={value}")

@@ -16,7 +16,7 @@ from objstore.model.checksums import ChecksumAlgorithm
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
 from objstore.model.errors import ObjectNotFound
 from objstore.model.names import ObjectName
-from objstore.model.ranges import ByteRange, parse_ranges
+from objstore.model.ranges import ByteRange, Span, parse_ranges
 from objstore.proxy.operations import CopyRequest, NewObject, ObjectRead, ReadRequest
 
 DEFAULT_TYPE = "binary/octet-stream"
@@ -44,7 +44,8 @@ class ObjectHandlers:
         if part is not None and part > 1 and read.parts is None:  # what was not uploaded in parts is its own only part
             await read.close()
             raise S3Error("InvalidPartNumber", details={"ActualPartCount": "1", "PartNumberRequested": str(part)})
-        return await _read_reply(call, read, overrides, head)
+        whole = Span(0, read.size) if part is not None and read.parts is None and read.size else None
+        return await _read_reply(call, read, overrides, head, whole)
 
     async def put(self, call: Call) -> Reply:
         """PutObject."""
@@ -122,14 +123,17 @@ class ObjectHandlers:
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
 
 
-async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: bool) -> Reply:
-    """The response for an open object; closes it, now or when the response is sent."""
+async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: bool, whole: Span | None) -> Reply:
+    """The response for an open object; closes it, now or when the response is sent. `whole`: all of it, where it was asked for as a
+    part.
+    """
     fields = object_fields(read.version, read.etag, overrides)
     span = read.spans[0] if read.spans and len(read.spans) == 1 else None
+    if span is None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        fields += checksum_fields(read.version.system)
+    span = span or whole
     if span is not None:
         fields.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{read.size}"))
-    elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        fields += checksum_fields(read.version.system)
     if read.parts is not None:
         fields.append(("x-amz-mp-parts-count", str(read.parts)))
     return await body_reply(read, 200 if span is None else 206, fields, span, head=head)
