@@ -75,6 +75,15 @@ class Request:
         return "transfer-encoding" in self.headers
 
     @property
+    def secure(self) -> bool:
+        """Whether it came over TLS, as far as we or a proxy before us (`X-Forwarded-Proto`) know. Good for what the client is told
+        of its own request, not for decisions: anybody can send the header.
+        """
+        transport = self.connection.transport
+        encrypted = transport is not None and transport.get_extra_info("sslcontext") is not None
+        return encrypted or self.headers.get("x-forwarded-proto", "").lower() == "https"
+
+    @property
     def has_body(self) -> bool:
         """Whether any byte of a body is announced; a chunked one may still turn out empty."""
         return self.chunked or bool(self.payload_size)

@@ -167,7 +167,6 @@ class ChunkDecoder:
         if size:
             self._state = _State.DATA
         else:
-            self._checked.expect_end()
             self._verify_chunk()
             self._state = _State.TRAILERS
 
@@ -197,6 +196,7 @@ class ChunkDecoder:
         missing = self._wanted - self._trailers.keys()
         if SIGNATURE_TRAILER in missing:
             raise incomplete()
+        self._checked.expect_end()
         if missing:
             raise S3Refused(RefusalCode.MALFORMED_TRAILER)
         if self._signer is not None and SIGNATURE_TRAILER in self._wanted:

@@ -154,7 +154,18 @@ class TooLarge(StoreError):
 
 
 class ChecksumMismatch(StoreError):
-    """The body is not what the client said it is (422)."""
+    """The body is not what the client said it is (422). `computed`: the md5 hex digest of what came, where it is known."""
+
+    def __init__(self, text: str = "", computed: str = "") -> None:
+        super().__init__(text)
+        self.computed = computed
+
+
+class WrongChecksum(StoreError):
+    """A part's checksum is by another algorithm than that of the upload (400)."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}")
 
 
 class BodyIncomplete(StoreError):

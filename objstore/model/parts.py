@@ -7,9 +7,18 @@ nothing that was put together before.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from objstore.model.checksums import ChecksumAlgorithm, parse_checksum
+from objstore.model.checksums import (
+    ChecksumAlgorithm,
+    ChecksumType,
+    checksum_text,
+    composite_checksum,
+    full_object_checksum,
+    parse_checksum,
+)
+from objstore.model.errors import PartMissing
 from objstore.model.rows import ObjectRow
 
 PART_BYTES_MIN = 5 * 2**20
@@ -39,6 +48,19 @@ class Part(NamedTuple):
         """Its checksum by an algorithm, None when it has none."""
         name, _, value = self.checksum.partition("=")
         return parse_checksum(algorithm, value) if name == algorithm else None
+
+
+def whole_checksum(algorithm: ChecksumAlgorithm, kind: ChecksumType, parts: Iterable[Part]) -> str:
+    """The text of the whole's checksum. Raises PartMissing for a part that has none."""
+    digests: list[tuple[bytes, int]] = []
+    for part in parts:
+        digest = part.digest(algorithm)
+        if digest is None:
+            raise PartMissing(part.number)
+        digests.append((digest, part.size))
+    if kind is ChecksumType.COMPOSITE:
+        return composite_checksum(algorithm, (digest for digest, _ in digests))
+    return checksum_text(full_object_checksum(algorithm, digests))
 
 
 def hidden_account(account: str) -> str:

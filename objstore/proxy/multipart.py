@@ -6,22 +6,16 @@ object refers to it.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import md5
 
 import msgspec
 
 from objstore.formats.messages import Query
-from objstore.model.checksums import (
-    ChecksumAlgorithm,
-    ChecksumType,
-    checksum_text,
-    composite_checksum,
-    full_object_checksum,
-)
+from objstore.model.checksums import ChecksumAlgorithm, ChecksumType
 from objstore.model.conditions import NO_CONDITIONS, Conditions
-from objstore.model.errors import ContainerNotFound, ObjectNotFound, PartMissing, PartTooSmall, UploadNotFound
+from objstore.model.errors import ContainerNotFound, ObjectNotFound, PartMissing, PartTooSmall, UploadNotFound, WrongChecksum
 from objstore.model.manifest import Segment, encode_manifest, total_size
 from objstore.model.names import ObjectName
 from objstore.model.parts import (
@@ -35,6 +29,7 @@ from objstore.model.parts import (
     record_name,
     record_of,
     record_prefix,
+    whole_checksum,
 )
 from objstore.model.ranges import Span
 from objstore.model.rows import Subdir
@@ -114,7 +109,7 @@ class Multipart:
     async def put_part(self, ctx: Context, name: ObjectName, id_: str, number: int, upload: Upload, etag: str | None) -> PutResult:
         """As Store.put_part."""
         bucket = await self._bucket(ctx, name)
-        await self._record(bucket, id_)
+        algorithm = (await self._record(bucket, id_)).algorithm
         facts = upload.facts
 
         def noted() -> Mapping[str, str]:
@@ -125,7 +120,8 @@ class Multipart:
         unique = f"{self._hlc.next():016x}"
         slot = self._slot(bucket, part_name(name.object, id_, number, unique))
         new = NewObject("application/octet-stream", expected_etag=etag)
-        return await self._storer.put(bucket.ctx, slot, new, dataclasses.replace(upload, facts=noted))
+        chunks = _of_algorithm(algorithm, upload)
+        return await self._storer.put(bucket.ctx, slot, new, dataclasses.replace(upload, chunks=chunks, facts=noted))
 
     async def parts(self, ctx: Context, name: ObjectName, id_: str) -> OpenUpload:
         """As Store.list_parts."""
@@ -158,7 +154,7 @@ class Multipart:
         try:
             record = await self._record(bucket, id_)
         except UploadNotFound:
-            return await self._completed(bucket, id_)
+            return await self._completed(bucket, id_, wanted)
         chosen = _chosen(wanted, await self._parts(bucket, id_))
         segments = [
             Segment(f"/{name.container}/{part.name}", part.etag, part.size, modified_s=seconds_of(part.timestamp))
@@ -245,15 +241,18 @@ class Multipart:
                 return list(newest.values())
             query = msgspec.structs.replace(query, marker=page.until)
 
-    async def _completed(self, bucket: _Bucket, id_: str) -> PutResult:
-        """What an upload became that is not open any more: clients ask again when they missed the answer. Raises UploadNotFound."""
+    async def _completed(self, bucket: _Bucket, id_: str, wanted: Sequence[WantedPart]) -> PutResult:
+        """What an upload became of these parts that is not open any more: clients ask again when they missed the answer.
+
+        Raises UploadNotFound, also when it became something else.
+        """
         info = await self._tables.container(bucket.name.account, bucket.name.container)
         place = self._placement.object(bucket.name, info.settings.policy)
         try:
             version = (await self._opener.newest(place, reads.NO_BYTES, bucket.ctx.txn)).version
         except ObjectNotFound:
             version = None
-        if version is None or version.system.get("upload-id") != id_:
+        if version is None or version.system.get("upload-id") != id_ or etag_of(version) != _etag_asked(wanted):
             raise UploadNotFound("there is no such upload")
         return PutResult(etag_of(version), version.timestamp, int(version.system["manifest-size"]), True, version)
 
@@ -264,10 +263,27 @@ class Multipart:
             pass  # another request did
 
 
+async def _of_algorithm(algorithm: str, upload: Upload) -> AsyncIterator[bytes]:
+    """The body. Raises WrongChecksum at its end when its checksum cannot go into the whole's, which is by `algorithm` ("": any)."""
+    async for chunk in upload.chunks:
+        yield chunk
+    sent = [key.removeprefix("checksum-") for key in upload.facts() if key.startswith("checksum-")]
+    if algorithm and sent and algorithm not in sent:
+        raise WrongChecksum(algorithm, sent[0])
+
+
 def multipart_etag(etags: Iterable[str]) -> str:
     """The entity tag of a whole of parts: md5 of their md5s, "-", their number."""
     digests = [bytes.fromhex(etag) for etag in etags]
     return f"{md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+def _etag_asked(wanted: Iterable[WantedPart]) -> str:
+    """The same of parts as a client names them, "" when one of its tags is no md5."""
+    try:
+        return multipart_etag(part.etag for part in wanted)
+    except ValueError:
+        return ""
 
 
 def _open_upload(key: str, id_: str, record: _Record, parts: Sequence[Part]) -> OpenUpload:
@@ -296,14 +312,4 @@ def _whole_checksum(record: _Record, parts: Sequence[Part]) -> dict[str, str]:
     if not record.algorithm:
         return {}
     algorithm, kind = ChecksumAlgorithm(record.algorithm), ChecksumType(record.checksum_type)
-    digests = []
-    for part in parts:
-        digest = part.digest(algorithm)
-        if digest is None:
-            raise PartMissing(part.number)
-        digests.append(digest)
-    if kind is ChecksumType.COMPOSITE:
-        text = composite_checksum(algorithm, digests)
-    else:
-        text = checksum_text(full_object_checksum(algorithm, zip(digests, (part.size for part in parts), strict=True)))
-    return {f"checksum-{algorithm}": text, "checksum-type": str(kind)}
+    return {f"checksum-{algorithm}": whole_checksum(algorithm, kind, parts), "checksum-type": str(kind)}

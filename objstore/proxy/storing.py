@@ -143,7 +143,7 @@ class Storer:
         if slot.room is not None and size > slot.room:
             raise TooLarge("Upload exceeds quota.")
         if new.expected_etag is not None and new.expected_etag != etag:
-            raise ChecksumMismatch
+            raise ChecksumMismatch(computed=etag)
 
     async def _put_small(self, ctx: Context, slot: Slot, version_at: Callable[[int], Version], body: bytes) -> PutResult:
         place = slot.place

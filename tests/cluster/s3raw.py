@@ -8,7 +8,7 @@ import socket
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import md5, sha256
 from hmac import digest
 from urllib.parse import urlsplit
 from zlib import crc32
@@ -110,8 +110,11 @@ def sign(
     host: str = "",
 ) -> Raw:
     """A request with a good signature: in the header or, with `query`, in the query. `payload` is what it says of its body, the
-    body's sha256 by default (unsigned in a query); `at` when it is signed, in seconds since the epoch.
+    body's sha256 by default (unsigned in a query); `at` when it is signed, in seconds since the epoch. Deletions of many keys
+    have the Content-MD5 that they need.
     """
+    if target.endswith("?delete"):
+        headers = {"Content-MD5": b64encode(md5(body, usedforsecurity=False).digest()).decode(), **(headers or {})}
     host = host or urlsplit(endpoint).netloc
     request = AWSRequest(method, f"http://{host}{target}", data=b"" if query else body, headers=headers or {})
     time = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)

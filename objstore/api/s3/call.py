@@ -1,18 +1,19 @@
 """One S3 request, taken apart: whose, of what, and what the handlers share."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 
 from objstore.api.limits import EdgeLimits
 from objstore.api.request import Request
-from objstore.api.s3.errors import S3Error, refused
+from objstore.api.s3.errors import S3Error, bad_md5, refused
 from objstore.auth.s3body import Body
 from objstore.auth.s3payload import PayloadMode
 from objstore.auth.s3refusal import S3Refused
 from objstore.model.checksums import ChecksumAlgorithm, checksum_text
-from objstore.model.errors import BodyIncomplete
+from objstore.model.errors import BodyIncomplete, ChecksumMismatch
 from objstore.model.names import ObjectName
 from objstore.proxy.operations import Context, Store, Upload
 from objstore.runtime.interface import Clock, Rng
@@ -73,8 +74,9 @@ class Payload:
         if self.size is not None and total != self.size:
             raise BodyIncomplete
         body = b"".join(parts)
-        if expected is not None and expected != md5(body, usedforsecurity=False).hexdigest():
-            raise S3Error("BadDigest")
+        computed = "" if expected is None else md5(body, usedforsecurity=False).hexdigest()
+        if expected is not None and expected != computed:
+            raise bad_md5(self.request.headers["content-md5"], computed)
         return body
 
     def upload(self) -> Upload:
@@ -134,3 +136,12 @@ def md5_of(headers: Mapping[str, str]) -> str | None:
     if len(digest) != 16:
         raise S3Error("InvalidDigest", details={"Content-MD5": text})
     return digest.hex()
+
+
+@contextmanager
+def md5_compared(expected: str | None) -> Iterator[None]:
+    """Around the storing of a body with this md5 hex digest: another one is BadDigest."""
+    try:
+        yield
+    except ChecksumMismatch as error:
+        raise bad_md5(expected or "", error.computed) from None

@@ -1,19 +1,22 @@
 """What S3 answers when something fails: one table of codes, and one from the store's errors to them.
 
-Codes, statuses and messages as in S3's API reference, "Error responses".
+Codes and statuses as in S3's API reference, "Error responses"; messages as there, or as S3 answers them.
 """
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from objstore.auth.s3refusal import S3Refused
 from objstore.model import errors
+from objstore.model.conditions import Conditions
 from objstore.model.errors import StoreError
 from objstore.model.parts import PART_BYTES_MIN
 
 CODES: Mapping[str, tuple[int, str]] = {
     "AccessControlListNotSupported": (400, "The bucket does not allow ACLs of single objects that differ from its own."),
     "AccessDenied": (403, "Access Denied"),
-    "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what the server received."),
+    "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
     "BucketAlreadyExists": (
         409,
         "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
@@ -33,9 +36,13 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InternalError": (500, "An internal error occurred. Try again."),
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
-    "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
+    "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
-    "InvalidPart": (400, "One or more of the specified parts could not be found."),
+    "InvalidPart": (
+        400,
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag "
+        "may not match the part's entity tag.",
+    ),
     "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
     "InvalidPartOrder": (
         400,
@@ -46,7 +53,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedACLError": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
-    "MalformedXML": (400, "The XML that you provided was not well-formed or did not validate against our published schema."),
+    "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
@@ -100,8 +107,9 @@ _OF_STORE: Mapping[type[StoreError], str] = {
     errors.UploadNotFound: "NoSuchUpload",
     errors.PartMissing: "InvalidPart",
     errors.PartTooSmall: "EntityTooSmall",
+    errors.WrongChecksum: "InvalidRequest",
 }
-TEXT_SHOWN = ("InvalidArgument",)
+TEXT_SHOWN = ("InvalidArgument", "InvalidRequest")
 """Codes for which the store's own words say more than S3's."""
 
 
@@ -123,6 +131,31 @@ def refused(error: S3Refused) -> S3Error:
 def invalid_argument(message: str, name: str, value: str) -> S3Error:
     """InvalidArgument about one named argument."""
     return S3Error("InvalidArgument", message, {"ArgumentName": name, "ArgumentValue": value})
+
+
+def bad_md5(expected: str, computed: str) -> S3Error:
+    """BadDigest about Content-MD5: `expected` as it is to be shown, `computed` the hex digest of what came, "" when not known."""
+    details = {"ExpectedDigest": expected}
+    if computed:
+        details["CalculatedDigest"] = base64.b64encode(bytes.fromhex(computed)).decode()
+    return S3Error("BadDigest", details=details)
+
+
+@contextmanager
+def under_conditions(conditions: Conditions, missing: str = "") -> Iterator[None]:
+    """Around a write under conditions: Conflict is ConditionalRequestConflict; If-Match where no object is, is
+    `missing`, if given (user guide, "How to prevent object overwrites with conditional writes", "Conditional write behavior").
+    """
+    try:
+        yield
+    except errors.Conflict:
+        if conditions.empty:
+            raise
+        raise S3Error("ConditionalRequestConflict") from None
+    except errors.PreconditionFailed as failed:
+        if not missing or conditions.if_match is None or failed.etag:
+            raise
+        raise S3Error(missing) from None
 
 
 def s3_error(error: StoreError) -> S3Error:

@@ -22,12 +22,14 @@ OVERRIDES = {
 _TITLES = {name: name.title() for name in KEPT}
 
 
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """What is kept with an object and given back. The framing of a signed body is no encoding of the object."""
+def kept_headers(headers: Mapping[str, str], framed: bool = True) -> dict[str, str]:
+    """What is kept with an object and given back. The framing of a body that has one (`framed`) is no encoding of the object; where
+    there was none, S3 keeps what the client says.
+    """
     kept = {name: headers[name] for name in KEPT if headers.get(name)}
-    if "aws-chunked" in kept.get("content-encoding", ""):
+    if framed and "aws-chunked" in kept.get("content-encoding", ""):
         codings = [coding.strip() for coding in kept["content-encoding"].split(",")]
-        kept["content-encoding"] = ",".join(coding for coding in codings if coding != "aws-chunked")
+        kept["content-encoding"] = ", ".join(coding for coding in codings if coding != "aws-chunked")
         if not kept["content-encoding"]:
             del kept["content-encoding"]
     return kept

@@ -43,7 +43,7 @@ class ListingHandlers:
         parts = [leaf("KeyCount", len(rows))]
         if token is not None:
             parts.append(leaf("ContinuationToken", token))
-        if start:
+        if "start-after" in fields:
             parts.append(leaf("StartAfter", show(start)))
         if more and rows:
             parts.append(leaf("NextContinuationToken", _token_of(rows[-1].name)))
@@ -54,12 +54,12 @@ class ListingHandlers:
         """ListObjectVersions of a bucket that never had versions: every object is its own only version, "null"."""
         fields = call.query
         limit, show = limit_of(fields), shown(fields)
-        marker, delimiter, prefix = fields.get("key-marker", ""), fields.get("delimiter", ""), fields.get("prefix", "")
+        marker, prefix = fields.get("key-marker", ""), fields.get("prefix", "")
         rows, more = await self._page(call, limit, marker)
         parts = [leaf("Name", call.bucket), leaf("Prefix", show(prefix)), leaf("KeyMarker", show(marker))]
         parts += [leaf("VersionIdMarker", fields.get("version-id-marker", "")), leaf("MaxKeys", limit)]
-        if delimiter:
-            parts.append(leaf("Delimiter", show(delimiter)))
+        if "delimiter" in fields:
+            parts.append(leaf("Delimiter", show(fields["delimiter"])))
         if "encoding-type" in fields:
             parts.append(leaf("EncodingType", "url"))
         parts.append(leaf("IsTruncated", more))

@@ -1,24 +1,26 @@
 """Multipart uploads: begin, parts, lists, completion, abort."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from objstore.api.reply import Fields, Reply
 from objstore.api.s3.acl import check_new_object
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
 from objstore.api.s3.dates import iso_date
-from objstore.api.s3.errors import S3Error, invalid_argument
+from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import kept_headers, user_metadata
 from objstore.api.s3.listings import limit_of, shown
 from objstore.api.s3.objects import DEFAULT_TYPE, checksum_fields, checksum_leaves, source_conditions, source_of, write_conditions
 from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, owner_of, parse
+from objstore.auth.s3checks import NAMES
 from objstore.formats.messages import Query
 from objstore.model.checksums import PARTS_MAX, ChecksumAlgorithm, ChecksumType
-from objstore.model.parts import Part, valid_id
+from objstore.model.errors import PartMissing, UploadNotFound
+from objstore.model.parts import Part, valid_id, whole_checksum
 from objstore.model.ranges import Span, parse_ranges
 from objstore.model.rows import Subdir
 from objstore.model.timestamps import from_seconds
-from objstore.proxy.operations import NewObject, OpenUpload, PutResult, ReadRequest, Upload, WantedPart
+from objstore.proxy.operations import NewObject, OpenUpload, ReadRequest, Upload, WantedPart
 
 BODY_BYTES_MAX = 4 * 2**20
 """Of the document that names all parts: some 300 bytes for each of ten thousand."""
@@ -54,7 +56,9 @@ class MultipartHandlers:
         if size > OBJECT_BYTES_MAX:
             raise S3Error("EntityTooLarge", details={"ProposedSize": str(size), "MaxSizeAllowed": str(OBJECT_BYTES_MAX)})
         number, upload = _number(call.query), call.payload.upload()
-        result = await self._site.store.put_part(call.ctx, call.name, _id(call), number, upload, md5_of(call.headers))
+        id_, expected = _id(call), md5_of(call.headers)
+        with md5_compared(expected):
+            result = await self._site.store.put_part(call.ctx, call.name, id_, number, upload, expected)
         return Reply(200, [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)[:1]])
 
     async def copy_part(self, call: Call) -> Reply:
@@ -128,12 +132,40 @@ class MultipartHandlers:
             raise S3Error("MalformedXML")
         if any(one.number >= next_.number for one, next_ in pairwise(wanted)):
             raise S3Error("InvalidPartOrder")
-        result = await self._site.store.complete_upload(call.ctx, call.name, _id(call), wanted, write_conditions(call.headers))
-        _check_size(call.headers, result)
-        where = f"http://{call.headers.get('host', '')}{call.request.path}"
+        id_, conditions = _id(call), write_conditions(call.headers)
+        await self._check_whole(call, id_, wanted)
+        with under_conditions(conditions, "NoSuchKey"):
+            try:
+                result = await self._site.store.complete_upload(call.ctx, call.name, id_, wanted, conditions)
+            except PartMissing as missing:
+                etag = next(part.etag for part in wanted if part.number == missing.number)
+                details = {"UploadId": id_, "PartNumber": str(missing.number), "ETag": etag}
+                raise S3Error("InvalidPart", details=details) from None
+        scheme = "https" if call.request.secure else "http"
+        where = f"{scheme}://{call.headers.get('host', '')}{call.request.path}"
         parts = [leaf("Location", where), leaf("Bucket", call.bucket), leaf("Key", call.key), leaf("ETag", f'"{result.etag}"')]
         parts += checksum_leaves(result.version.system)
         return Reply(200, [TYPE_FIELD], document("CompleteMultipartUploadResult", parts))
+
+    async def _check_whole(self, call: Call, id_: str, wanted: Sequence[WantedPart]) -> None:
+        """Raises S3Error InvalidRequest, BadDigest where the client says that the object will have another size or checksum."""
+        size = call.headers.get("x-amz-mp-object-size")
+        checksums = {NAMES[name]: text for name, text in call.headers.items() if name in NAMES}
+        if size is None and not checksums:
+            return
+        try:
+            upload = await self._site.store.list_parts(call.ctx, call.name, id_)
+        except UploadNotFound:
+            return  # it may be complete: then the answer is given again
+        known = {part.number: part for part in upload.parts}
+        parts = [known[one.number] for one in wanted if one.number in known]
+        if size is not None and size != str(sum(part.size for part in parts)):
+            raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was computed")
+        algorithm = upload.algorithm
+        if algorithm is not None and upload.kind is not None and algorithm in checksums:
+            text = whole_checksum(algorithm, upload.kind, parts)
+            if checksums[algorithm] not in (text, text.partition("-")[0]):
+                raise S3Error("BadDigest", f"The {algorithm.name} you specified did not match the calculated checksum.")
 
     async def abort(self, call: Call) -> Reply:
         """AbortMultipartUpload."""
@@ -141,6 +173,8 @@ class MultipartHandlers:
         return Reply(204)
 
 
+NONE = "\0"
+"""What stands for an element that is not there; an empty one is no part's tag, but in order."""
 LAST_ID = "\uffff"
 """Greater than every id."""
 
@@ -202,20 +236,14 @@ def _checksum_wanted(headers: Mapping[str, str]) -> tuple[ChecksumAlgorithm | No
 
 
 def _wanted(element: Element) -> WantedPart:
-    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip().strip('"')
-    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 1 <= int(number) <= PARTS_MAX) or not etag:
+    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", NONE)
+    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 1 <= int(number) <= PARTS_MAX) or etag == NONE:
         raise S3Error("MalformedXML")
+    etag = etag.strip().strip('"')
     for algorithm in ChecksumAlgorithm:
         if value := element.findtext(f"Checksum{algorithm.name}", ""):
             return WantedPart(int(number), etag, f"{algorithm}={value}")
     return WantedPart(int(number), etag)
-
-
-def _check_size(headers: Mapping[str, str], result: PutResult) -> None:
-    """Raises S3Error InvalidRequest where the client says that the object has another size."""
-    text = headers.get("x-amz-mp-object-size")
-    if text is not None and text != str(result.size):
-        raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was computed")
 
 
 def _checksum_leaves(upload: OpenUpload) -> list[str]:

@@ -8,16 +8,16 @@ from objstore.api.dates import last_modified
 from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
 from objstore.api.s3.acl import check_new_object
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_of, owner_of_bucket
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, owner_of_bucket
 from objstore.api.s3.dates import iso_date
-from objstore.api.s3.errors import S3Error, invalid_argument
+from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
 from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
 from objstore.model.checksums import ChecksumAlgorithm
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
 from objstore.model.errors import ObjectNotFound
 from objstore.model.names import ObjectName
-from objstore.model.ranges import ByteRange, parse_ranges
+from objstore.model.ranges import ByteRange, Span, parse_ranges
 from objstore.proxy.operations import CopyRequest, NewObject, ObjectRead, ReadRequest
 
 DEFAULT_TYPE = "binary/octet-stream"
@@ -45,7 +45,8 @@ class ObjectHandlers:
         if part is not None and part > 1 and read.parts is None:  # what was not uploaded in parts is its own only part
             await read.close()
             raise S3Error("InvalidPartNumber", details={"ActualPartCount": "1", "PartNumberRequested": str(part)})
-        return await _read_reply(call, read, overrides, head)
+        whole = Span(0, read.size) if part is not None and read.parts is None and read.size else None
+        return await _read_reply(call, read, overrides, head, whole)
 
     async def put(self, call: Call) -> Reply:
         """PutObject."""
@@ -57,15 +58,20 @@ class ObjectHandlers:
         headers = call.headers
         await check_new_object(self._site, call)
         content_type = headers.get("content-type") or DEFAULT_TYPE
-        new = NewObject(content_type, kept_headers(headers), user_metadata(headers), md5_of(headers), own_limits=True)
-        result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), write_conditions(headers))
+        kept, expected = kept_headers(headers, call.payload.mode.chunked), md5_of(headers)
+        new = NewObject(content_type, kept, user_metadata(headers), expected, own_limits=True)
+        conditions = write_conditions(headers)
+        with md5_compared(expected), under_conditions(conditions, "NoSuchKey"):
+            result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), conditions)
         fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
         return Reply(200, fields)
 
     async def delete(self, call: Call) -> Reply:
         """DeleteObject: to delete what is not there is no failure."""
+        conditions = write_conditions(call.headers)
         try:
-            await self._site.store.delete_object(call.ctx, call.name, write_conditions(call.headers))
+            with under_conditions(conditions):
+                await self._site.store.delete_object(call.ctx, call.name, conditions)
         except ObjectNotFound:
             pass
         return Reply(204)
@@ -114,19 +120,23 @@ class ObjectHandlers:
             fresh_metadata=fresh,
             target_conditions=write_conditions(headers),
         )
-        result = await self._site.store.copy_object(call.ctx, request)
+        with under_conditions(request.target_conditions, "NoSuchKey"):
+            result = await self._site.store.copy_object(call.ctx, request)
         parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
 
 
-async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: bool) -> Reply:
-    """The response for an open object; closes it, now or when the response is sent."""
+async def _read_reply(call: Call, read: ObjectRead, overrides: Fields, head: bool, whole: Span | None) -> Reply:
+    """The response for an open object; closes it, now or when the response is sent. `whole`: all of it, where it was asked for as a
+    part.
+    """
     fields = object_fields(read.version, read.etag, overrides)
     span = read.spans[0] if read.spans and len(read.spans) == 1 else None
+    if span is None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        fields += checksum_fields(read.version.system)
+    span = span or whole
     if span is not None:
         fields.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{read.size}"))
-    elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        fields += checksum_fields(read.version.system)
     if read.parts is not None:
         fields.append(("x-amz-mp-parts-count", str(read.parts)))
     return await body_reply(read, 200 if span is None else 206, fields, span, head=head)

@@ -6,7 +6,7 @@ from objstore.api.s3.errors import S3Error, refused
 from objstore.auth.accesskeys import AccessKey, AccessKeys
 from objstore.auth.s3auth import Claim, S3Authenticator
 from objstore.auth.s3body import body_of
-from objstore.auth.s3checks import decoded_size
+from objstore.auth.s3checks import NAMES, decoded_size
 from objstore.auth.s3facts import S3Facts
 from objstore.auth.s3payload import Payload as PayloadKind
 from objstore.auth.s3payload import PayloadMode
@@ -72,6 +72,9 @@ class Signing:
 
     def _payload(self, request: Request, kind: PayloadKind, signer: ChunkSigner | None) -> Payload:
         on_the_wire = None if request.chunked else request.payload_size or 0
-        size = decoded_size(request.headers) if kind.mode.chunked else on_the_wire
-        body = body_of(kind, request.headers, on_the_wire, signer)
+        headers = request.headers
+        if request.method == "POST" and "uploadId" in request.query:  # there they are about the object that the parts become
+            headers = {name: value for name, value in headers.items() if name not in NAMES}
+        size = decoded_size(request.headers) if kind.mode.chunked else request.payload_size
+        body = body_of(kind, headers, on_the_wire, signer)
         return Payload(request, body, kind.mode, size, self._piece_bytes)

@@ -15,6 +15,7 @@ STATUS: dict[type[StoreError], int] = {
     errors.UploadNotFound: 404,
     errors.PartMissing: 400,
     errors.PartTooSmall: 400,
+    errors.WrongChecksum: 400,
     errors.NotAuthenticated: 401,
     errors.AccessDenied: 403,
     errors.AccountNotFound: 404,

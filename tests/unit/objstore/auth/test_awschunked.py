@@ -361,6 +361,9 @@ def test_no_trailers_announced() -> None:
     assert refused(unsigned, encoded(unsigned), trailers=()) is RefusalCode.MALFORMED_TRAILER
     assert refused(signed, encoded(signed), trailers=()) is RefusalCode.MALFORMED_TRAILER
     assert refused(signed, encoded(PayloadMode.CHUNKS_SIGNED), trailers=()) is RefusalCode.INCOMPLETE_BODY
+    with pytest.raises(S3Refused) as caught:  # that it does not end counts for more than its length
+        decode(signed, encoded(PayloadMode.CHUNKS_SIGNED), len(PAYLOAD) + 1, ())
+    assert caught.value.details == {}
 
 
 def test_a_mode_needs_what_it_verifies_with() -> None:

@@ -4,13 +4,24 @@ import pytest
 
 from objstore.api.s3.address import bucket_of_host, check_bucket_name
 from objstore.api.s3.deletes import _read
-from objstore.api.s3.errors import CODES, S3Error, s3_error
+from objstore.api.s3.errors import CODES, S3Error, bad_md5, s3_error, under_conditions
 from objstore.api.s3.headers import kept_headers, user_metadata
 from objstore.api.s3.objects import copy_source, write_conditions
 from objstore.api.s3.probes import BUCKET_ERRORS, OBJECT_ERRORS
 from objstore.api.s3.xml import document, escape, leaf, parse
 from objstore.api.swift.errors import Refusal
-from objstore.model.errors import ManifestInvalid, NotModified, PartMissing, PartTooSmall, RangeNotSatisfiable, StoreError
+from objstore.model.conditions import NO_CONDITIONS, Conditions
+from objstore.model.errors import (
+    Conflict,
+    ManifestInvalid,
+    NotModified,
+    PartMissing,
+    PartTooSmall,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    StoreError,
+    WrongChecksum,
+)
 from objstore.model.names import ObjectName
 
 
@@ -26,6 +37,7 @@ def test_every_failure_of_the_store_has_a_code() -> None:
         ManifestInvalid: ManifestInvalid([("a", "missing")]),
         PartMissing: PartMissing(1),
         PartTooSmall: PartTooSmall(1, 2, "e"),
+        WrongChecksum: WrongChecksum("crc32", "sha1"),
     }
     for kind in kinds_of(StoreError) - {S3Error, Refusal}:
         if not kind.__module__.startswith("objstore.model"):
@@ -122,6 +134,8 @@ def test_documents_that_are_refused(body: bytes) -> None:
 def test_the_framing_of_a_signed_body_is_no_encoding_of_the_object() -> None:
     assert kept_headers({"content-encoding": "aws-chunked"}) == {}
     assert kept_headers({"content-encoding": "gzip,aws-chunked"}) == {"content-encoding": "gzip"}
+    assert kept_headers({"content-encoding": "a, aws-chunked, b"}) == {"content-encoding": "a, b"}
+    assert kept_headers({"content-encoding": "aws-chunked"}, framed=False) == {"content-encoding": "aws-chunked"}
 
 
 def test_headers_of_the_other_api_have_no_effect() -> None:
@@ -152,3 +166,31 @@ def test_conditions_of_writes_that_s3_does_not_know() -> None:
     with pytest.raises(S3Error) as caught:
         write_conditions({"if-none-match": '"a"'})
     assert caught.value.code == "NotImplemented"
+
+
+MATCH = Conditions(if_match=frozenset({"tag"}))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "failure", "missing", "code"),
+    [
+        (MATCH, Conflict(), "NoSuchKey", "ConditionalRequestConflict"),
+        (MATCH, Conflict(), "", "ConditionalRequestConflict"),
+        (NO_CONDITIONS, Conflict(), "NoSuchKey", "OperationAborted"),
+        (MATCH, PreconditionFailed(), "NoSuchKey", "NoSuchKey"),
+        (MATCH, PreconditionFailed(), "", "PreconditionFailed"),
+        (MATCH, PreconditionFailed(etag="other"), "NoSuchKey", "PreconditionFailed"),
+        (Conditions(if_none_match=frozenset("*")), PreconditionFailed(), "NoSuchKey", "PreconditionFailed"),
+    ],
+)
+def test_writes_under_conditions(conditions: Conditions, failure: StoreError, missing: str, code: str) -> None:
+    with pytest.raises(StoreError) as caught, under_conditions(conditions, missing):
+        raise failure
+    error = s3_error(caught.value)
+    assert (error.code, error.status) == (code, CODES[code][0])
+
+
+def test_what_came_instead_of_a_digest() -> None:
+    error = bad_md5("0" * 32, "d41d8cd98f00b204e9800998ecf8427e")
+    assert error.details == {"ExpectedDigest": "0" * 32, "CalculatedDigest": "1B2M2Y8AsgTpgAmY7PhCfg=="}
+    assert bad_md5("x", "").details == {"ExpectedDigest": "x"}
