@@ -98,6 +98,7 @@ def write_config(path: str, endpoint: str) -> None:
     config["s3api_test"] = {
         "endpoint": endpoint,
         "region": "us-east-1",
+        "s3_acl_tests_enabled": "false",  # Swift's optional mode in which each user of an account has buckets of its own
         **{f"access_key{number}": USERS[f"s3_access_key{number if number > 1 else ''}"] for number in (1, 2, 3)},
         **{f"secret_key{number}": USERS[f"s3_secret_key{number if number > 1 else ''}"] for number in (1, 2, 3)},
     }

@@ -96,7 +96,7 @@ class S3Api:
             fields.append(("Retry-After", "1"))
         parts = [leaf("Code", failure.code), leaf("Message", failure.text)]
         parts += [leaf(name, value) for name, value in failure.details.items()]
-        parts += [leaf("Resource", request.path), leaf("RequestId", request.txn), leaf("HostId", request.txn)]
+        parts += [leaf("RequestId", request.txn), leaf("HostId", request.txn)]
         body = b"" if request.method == "HEAD" else document("Error", parts, "")
         reply = Reply(failure.status, [TYPE_FIELD, *fields], body)
         reply.close = isinstance(error, BodyIncomplete | BodyTimeout) or failure.code == "IncompleteBody"
