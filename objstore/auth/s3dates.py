@@ -3,6 +3,7 @@
 from calendar import timegm
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
+from functools import lru_cache
 
 SKEW_S_MAX = 900
 DATE_CHARS_MAX = 64
@@ -11,8 +12,9 @@ _BASIC_CHARS = len("20130524T000000Z")
 _SECONDS_MAX = 253_402_300_799  # the last second of the year 9999
 
 
+@lru_cache(maxsize=256)
 def parse_basic(text: str) -> int | None:
-    """Of the form `20130524T000000Z` (ISO 8601, basic); None for anything else."""
+    """Of the form `20130524T000000Z` (ISO 8601, basic); None for anything else. All requests of a second have the same."""
     digits = text[:8] + text[9:15]
     if len(text) != _BASIC_CHARS or text[8] != "T" or text[15] != "Z" or not (digits.isascii() and digits.isdigit()):
         return None

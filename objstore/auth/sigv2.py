@@ -50,7 +50,7 @@ class SigV2Claim:
 
 def carries_query(facts: S3Facts) -> bool:
     """Whether the query has a parameter that only a signed one has."""
-    return any(facts.field(name) is not None for name in ("AWSAccessKeyId", "Signature"))
+    return bool(facts.query) and any(facts.field(name) is not None for name in ("AWSAccessKeyId", "Signature"))
 
 
 def parse_header(facts: S3Facts) -> SigV2Claim:

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import NamedTuple
 
 from objstore.auth.s3refusal import signature_mismatch
 
@@ -15,8 +16,7 @@ CACHE_ENTRIES_MAX = 1000
 _EMPTY_SHA256 = sha256(b"").hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What a key is good for: `date` is `20130524`."""
 
     date: str
@@ -68,9 +68,11 @@ class KeyCache:
 
     def keep(self, access_key: str, secret: str, scope: Scope, key: bytes) -> None:
         """Remember a key that made a genuine signature: so strangers can push nobody's out."""
-        if (access_key, scope) not in self._keys and len(self._keys) >= self._entries_max:
+        known = self._keys.get((access_key, scope))
+        if known is None and len(self._keys) >= self._entries_max:
             del self._keys[next(iter(self._keys))]
-        self._keys[access_key, scope] = (_as_bytes(secret), key)
+        if known is None or known[1] is not key:
+            self._keys[access_key, scope] = (_as_bytes(secret), key)
 
 
 def _as_bytes(secret: str) -> bytes:

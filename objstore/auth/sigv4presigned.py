@@ -20,7 +20,7 @@ _CODE = RefusalCode.AUTHORIZATION_QUERY_PARAMETERS_ERROR
 
 def carries_presigned(facts: S3Facts) -> bool:
     """Whether the query has any parameter that only a presigned URL has."""
-    return any(facts.field(name) is not None for name in FIELDS if name != "X-Amz-Date")
+    return bool(facts.query) and any(facts.field(name) is not None for name in FIELDS if name != "X-Amz-Date")
 
 
 def parse_presigned(facts: S3Facts, regions: Regions) -> SigV4Claim:

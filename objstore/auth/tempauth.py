@@ -120,6 +120,7 @@ def identity_of(user: User, service: User | None = None) -> Identity:
     owns = set()
     if user.admin:
         owns.add(user.storage_account)
+        groups.add(user.storage_account)  # as in Swift's tempauth; S3's access lists name accounts so
         if service is not None and service.service:
             owns.add(SERVICE_PREFIX + user.account)
     return Identity(user.full_name, frozenset(groups), frozenset(owns), user.reseller)

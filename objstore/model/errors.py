@@ -104,6 +104,10 @@ class Conflict(StoreError):
     """The state does not allow it: a container not empty, a newer write (409)."""
 
 
+class BucketClaimed(StoreError):
+    """The name of a bucket is another account's (409)."""
+
+
 class PreconditionFailed(StoreError):
     """A condition of the request does not hold (412). `etag` and `version` are those of the object as presented, where there
     is one; `manifest` as in ObjectRead.

@@ -40,6 +40,8 @@ class ProxyKnobs:
     replica_queue_bytes_max: int = 4 * MIB
     """How far one replica of an upload may lag behind."""
     commit_attempts_max: int = 5
+    claim_grace_s: float = 60.0
+    """How long a bucket's name stays its account's without a container."""
     handoffs_tried_max: int = 3
     # caches
     cache_entries_max: int = 10_000

@@ -208,6 +208,16 @@ class Store(Protocol):
     async def post_container(self, ctx: Context, account: str, container: str, values: dict[str, str]) -> None: ...
     async def delete_container(self, ctx: Context, account: str, container: str) -> None: ...
 
+    # buckets: containers whose names were claimed, of all accounts together
+    async def bucket_holder(self, bucket: str, txn: str) -> str:
+        """Whose container everybody but its own account means by a name, "" for nobody's. May be some seconds old."""
+
+    async def create_bucket(self, ctx: Context, account: str, bucket: str, values: dict[str, str]) -> bool:
+        """Claim a name and make its container. False when the account has it. Raises BucketClaimed, Conflict."""
+
+    async def delete_bucket(self, ctx: Context, account: str, bucket: str) -> None:
+        """Delete a container and give its name back. Raises as delete_container."""
+
     # objects
     async def open_object(self, ctx: Context, request: ReadRequest) -> ObjectRead: ...
     async def put_object(

@@ -127,7 +127,7 @@ class Proposer:
         after = 0
         for round_ in range(ROUNDS_MAX):
             ballot = await self.announce(place, after, txn)
-            if self.is_enough(place, ballot) and await self.stand(place, ballot, txn):
+            if self.is_enough(place, ballot) and await self.stand(place, ballot, txn) is not None:
                 return
             self.give_back(place, ballot, txn)
             if not ballot.newer:
@@ -168,16 +168,17 @@ class Proposer:
         count = len(place.replicas)
         return ballot.spoke >= majority(count) or len(ballot.promised) == count
 
-    async def stand(self, place: ObjectPlace, ballot: Ballot, txn: str) -> bool:
+    async def stand(self, place: ObjectPlace, ballot: Ballot, txn: str) -> int | None:
         """See that a majority holds the newest version of those that answered: nobody may be refused because of one that could
-        vanish. Proposed anew at the ballot where too few have it. False when that did not succeed.
+        vanish. Proposed anew at the ballot where too few have it. Returns the timestamp that it has then, 0 for nothing at all;
+        None when it did not succeed.
         """
         newest, answers, needed = ballot.newest, ballot.promised.values(), majority(len(place.replicas))
         if newest is None or len(ballot.holders) >= needed:
             self.give_back(place, ballot, txn)
-            return True
+            return newest.timestamp if newest is not None else 0
         if any(one is not None and one.timestamp < newest.timestamp and one.order[1] > newest.order[1] for one in answers):
-            return False  # a POST that applies to the newest too: readers join the two
+            return None  # a POST that applies to the newest too: readers join the two
         if newest.deleted:
 
             def request(target: Target, index: IndexTarget | None) -> DeleteObject:
@@ -185,13 +186,13 @@ class Proposer:
 
             verdict, tally = await self._writer.write_at(place, request, txn)
             ballot.newer = max(ballot.newer, tally.quorum.newer)
-            return verdict is Write.DONE
+            return ballot.timestamp if verdict is Write.DONE else None
         source = place.replicas[ballot.holders[0]]
         everybody = range(len(place.replicas))
         spread = await self._completion.spread(
             place, source, newest.order, everybody, needed, newest.size, txn, restamp=ballot.timestamp, members=ballot.members
         )
-        return spread.done >= needed
+        return ballot.timestamp if spread.done >= needed else None
 
     def give_back(self, place: ObjectPlace, ballot: Ballot, txn: str) -> None:
         """No change will come at this ballot. In the background; who does not hear of it forgets its promise in time."""
@@ -240,29 +241,33 @@ class _Proposal:
         raise Conflict("others keep changing the object at the same time")
 
     async def _decide(self, ballot: Ballot) -> Written | None:
-        newest = ballot.newest
-        base = 0 if newest is None else max(newest.order)
-        if not self._is_mine(newest):
-            try:
-                self._judge(None if newest is None or newest.deleted else newest)
-            except PreconditionFailed:
-                await self._refuse(ballot)
-                raise
-            self._base = base
+        proposer, newest = self._proposer, ballot.newest
+        if newest is not None and (newest.timestamp in self._mine or newest.origin in self._mine):
+            self._mine.add(ballot.timestamp)  # it was made, and only has to be held by a majority
+            at = await proposer.stand(self._place, ballot, self._txn)
+            return None if at is None else Written(at, False, True)
+        self._require_not_made(ballot)
+        try:
+            self._judge(None if newest is None or newest.deleted else newest)
+        except PreconditionFailed:
+            if await proposer.stand(self._place, ballot, self._txn) is None:
+                raise Unavailable("too few replicas answered; what is there could not be settled") from None
+            raise
+        self._base = 0 if newest is None else max(newest.order)
         self._mine.add(ballot.timestamp)
         attempt = await self._change(ballot, self._base)
         ballot.newer = max(ballot.newer, attempt.newer)
         return attempt.written
 
-    def _is_mine(self, version: Version | None) -> bool:
-        return version is not None and (version.timestamp in self._mine or version.origin in self._mine)
-
-    async def _refuse(self, ballot: Ballot) -> None:
-        """The condition does not hold. Raises Conflict when it may have held, and this change was made and then replaced."""
+    def _require_not_made(self, ballot: Ballot) -> None:
+        """Raises Conflict when the change may have been made at an earlier ballot and then replaced: making it once more would make
+        it twice. It was not made when what is there is older, or replaced the same version as it would have.
+        """
         newest = ballot.newest
-        if not await self._proposer.stand(self._place, ballot, self._txn):
-            raise Unavailable("too few replicas answered; what is there could not be settled")
-        if self._mine and (newest is None or newest.system.get(BASE) != str(self._base)):
+        if not self._mine or newest is None or newest.timestamp < min(self._mine):
+            return
+        if newest.deleted or newest.system.get(BASE) != str(self._base):
+            self._proposer.give_back(self._place, ballot, self._txn)
             raise Conflict("others changed the object at the same time; the change may or may not have been applied")
 
 

@@ -11,6 +11,7 @@ from objstore.model.policy import ONE_POLICY, Policies
 from objstore.model.rows import Subdir
 from objstore.placement.places import Placement, Rings
 from objstore.proxy.access import Access
+from objstore.proxy.buckets import Buckets
 from objstore.proxy.changes import Changer
 from objstore.proxy.completion import Completion
 from objstore.proxy.copying import Copier
@@ -87,6 +88,7 @@ class ClusterStore:
         self._copier = Copier(self.open_object, self._storer, self._manifests)
         parts = (placement, self._tables, access, self._opener, self._storer, self._changer, lister, hlc)
         self._multipart = Multipart(*parts)
+        self._buckets = Buckets(self.nodes, placement, policies, self._tables, access, finder, self._storer, self._changer, hlc)
 
     async def start(self) -> None:
         """Ready for operations."""
@@ -150,6 +152,18 @@ class ClusterStore:
     async def delete_container(self, ctx: Context, account: str, container: str) -> None:
         """As Store."""
         await self._tables.delete_container(ctx, account, container)
+
+    async def bucket_holder(self, bucket: str, txn: str) -> str:
+        """As Store."""
+        return await self._buckets.holder(bucket, txn)
+
+    async def create_bucket(self, ctx: Context, account: str, bucket: str, values: dict[str, str]) -> bool:
+        """As Store."""
+        return await self._buckets.create(ctx, account, bucket, values)
+
+    async def delete_bucket(self, ctx: Context, account: str, bucket: str) -> None:
+        """As Store."""
+        await self._buckets.delete(ctx, account, bucket)
 
     # --- objects -------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 from objstore.testing.blocking import BlockingCluster
 
 
-def client_of(cluster: BlockingCluster, key: str = "test:tester", secret: str = "testing", **settings: object):
+def client_of(cluster: BlockingCluster, key: str = "test:tester", secret: str = "testing", proxy: int = 0, **settings: object):
     config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, **settings)
-    endpoint = cluster.endpoints[0]
+    endpoint = cluster.endpoints[proxy]
     return boto3.client(
         "s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1", config=config
     )

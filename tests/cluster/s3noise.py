@@ -67,16 +67,8 @@ HEADERS: dict[str, list[str]] = {
     "x-amz-security-token": TEXTS, "x-amz-expected-bucket-owner": TEXTS, "Date": DATES, "x-amz-date": DATES, "Accept": TEXTS,
     "Transfer-Encoding": ["chunked", "gzip, chunked", "x"], "Host": ["", "a..b", "x:99999", "[::1]"], "Referer": TEXTS,
 }  # fmt: skip
-PAYLOADS = [
-    "",
-    UNSIGNED,
-    SIGNED_CHUNKS,
-    SIGNED_TRAILER,
-    UNSIGNED_TRAILER,
-    "x",
-    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
-    "0" * 64,
-]
+STREAMING = [SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER]
+PAYLOADS = ["", UNSIGNED, *STREAMING, *STREAMING, "x", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "0" * 64]
 XML_PIECES = [
     "<Delete>", "</Delete>", "<Object>", "</Object>", "<Key>k</Key>", "<Key>", "</Key>", "<Quiet>true</Quiet>", "<Part>",
     "</Part>", "<PartNumber>1</PartNumber>", "<ETag>x</ETag>", "<CompleteMultipartUpload>", "</CompleteMultipartUpload>",
@@ -123,6 +115,10 @@ class Noisy:
         method = rng.choice(METHODS[:5] if rng.random() < 0.9 else METHODS)
         target, headers, body = self._target(), self._headers(), self._body()
         payload = rng.choice(PAYLOADS) if rng.random() < 0.2 else ""
+        chunks = [body, b"x" * rng.choice([0, 1, 9000])] if rng.random() < 0.5 else [body]
+        if payload in STREAMING and rng.random() < 0.9:
+            headers["x-amz-decoded-content-length"] = str(sum(map(len, chunks)))
+            headers |= {"x-amz-trailer": CRC_TRAILER} if payload.endswith("-TRAILER") else {}
         kind = rng.random()
         try:
             raw = sign(
@@ -132,8 +128,8 @@ class Noisy:
             )  # fmt: skip
         except (ValueError, UnicodeError):  # more than the signer takes: send it unsigned
             raw = Raw(method, target, (("Host", "localhost"), *headers.items())).carrying(body)
-        if payload in (SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER):
-            parts = encoded(raw, payload, [body, b"x" * rng.choice([0, 1, 9000])] if rng.random() < 0.5 else [body])
+        if payload in STREAMING:
+            parts = encoded(raw, payload, [chunk for chunk in chunks if chunk])
             raw = raw.carrying(b"".join(self._shuffled(parts)))
         if kind > 0.95:
             raw = replace(raw, headers=tuple(one for one in raw.headers if one[0] != "Authorization"))

@@ -1,5 +1,4 @@
-"""Who may do what, in both APIs, as a table (security test S16); and Swift's headers in S3's requests, which do nothing there
-(security test S10).
+"""Who may do what, in both APIs, as a table (security test S16).
 
 Rights are given as Swift gives them, by a container's read and write list. A denial must not tell whether there is anything.
 """
@@ -7,21 +6,13 @@ Rights are given as Swift gives them, by a container's read and write list. A de
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
-from objstore.testing.blocking import BlockingCluster
-from tests.cluster import s3raw
-from tests.cluster.s3raw import Answer, Raw, exchange
-from tests.cluster.swift import Swift
+from tests.cluster.s3raw import Answer
+from tests.cluster.s3site import BODY, NOBODY, OTHER, OWNER, PLAIN, RESELLER, Site, put, running_site
 from tests.faults.figures import Count
 
-BODY = b"body"
-SECRETS = {"test:tester": "testing", "test:tester3": "testing3", "test2:tester2": "testing2", "admin:admin": "admin"}
-OWNER, PLAIN, OTHER, RESELLER, NOBODY = *SECRETS, ""
-"""The account's admin; a user of the account without a role; another account's admin; the reseller; anonymous."""
 LISTS = {
     "none": {"X-Container-Read": "", "X-Container-Write": ""},
     "read": {"X-Container-Read": f"{PLAIN},{OTHER}", "X-Container-Write": ""},
@@ -32,41 +23,17 @@ LISTS = {
 }
 
 
-@dataclass
-class Site:
-    """The cluster, and a session of each user."""
-
-    endpoint: str
-    sessions: dict[str, Swift]
-
-    def swift(self, user: str, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        """A request of `user` about the account AUTH_test; `path` below it, as it goes out."""
-        fields = {"Host": "localhost", **({"X-Auth-Token": self.sessions[user].token} if user else {}), **(headers or {})}
-        raw = Raw(method, f"/v1/AUTH_test{path}", tuple(fields.items()))
-        return exchange(self.endpoint, raw if body is None else raw.carrying(body))
-
-    def s3(self, user: str, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
-        if not user:
-            raw = Raw(method, target, (("Host", "localhost"), *(headers or {}).items()))
-            return exchange(self.endpoint, raw.carrying(body))
-        return s3raw.call(self.endpoint, method, target, body, headers, key=user, secret=SECRETS[user])
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with BlockingCluster(nodes=3, devices=1, network_faults=False) as cluster:
-        yield Site(cluster.endpoint, {user: Swift(cluster.endpoint, user, key) for user, key in SECRETS.items()})
+    with running_site() as running:
+        yield running
 
 
 @pytest.fixture
 def bucket(site: Site) -> str:
     name = f"bucket-{os.urandom(4).hex()}"
-    assert site.swift(OWNER, "PUT", f"/{name}").status == 201
+    assert site.s3(OWNER, "PUT", f"/{name}").status == 200
     return name
-
-
-def put(site: Site, bucket: str, key: str) -> None:
-    assert site.swift(OWNER, "PUT", f"/{bucket}/{key}", BODY).status == 201
 
 
 Step = Callable[[str], Answer]
@@ -152,9 +119,8 @@ def allowed(user: str, lists: str, right: str) -> bool:
 def test_swift(site: Site, bucket: str, lists: str, count: Count) -> None:
     assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS[lists]).status == 204
     for user in (OWNER, RESELLER, PLAIN, OTHER, NOBODY):
-        for name in swift_steps(site, bucket, "key"):
+        for name, (right, step) in swift_steps(site, bucket, "key").items():
             put(site, bucket, "key")
-            right, step = swift_steps(site, bucket, "key")[name]
             answer = step(user)
             if allowed(user, lists, right):
                 assert 200 <= answer.status < 300, (user, name, answer)
@@ -168,12 +134,11 @@ def test_swift(site: Site, bucket: str, lists: str, count: Count) -> None:
 
 @pytest.mark.parametrize("lists", LISTS)
 def test_s3(site: Site, bucket: str, lists: str, count: Count) -> None:
-    """The owner, and a user of the account without a role; each user's buckets are those of the account."""
+    """Users of the account with and without a role, one of another account, a reseller, and whoever signs nothing."""
     assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS[lists]).status == 204
-    for user in (OWNER, PLAIN):
-        for name in s3_steps(site, bucket, "key"):
+    for user in (OWNER, PLAIN, OTHER, RESELLER, NOBODY):
+        for name, (right, step) in s3_steps(site, bucket, "key").items():
             put(site, bucket, "key")
-            right, step = s3_steps(site, bucket, "key")[name]
             answer = step(user)
             if name == "AbortMultipartUpload" and allowed(user, lists, right):
                 assert (answer.status, answer.code) == (404, "NoSuchUpload")
@@ -196,6 +161,45 @@ def test_s3_without_a_right(site: Site, bucket: str, count: Count) -> None:
             count("access", cells_of_s3=2)
     assert site.s3(OWNER, "GET", f"/{bucket}/key").body == BODY
     assert site.s3(OWNER, "HEAD", f"/{bucket}/copy").status == 404
+
+
+SUB_RESOURCES = [
+    "acl",
+    "policy",
+    "versions",
+    "uploads",
+    "versioning",
+    "tagging",
+    "cors",
+    "lifecycle",
+    "encryption",
+    "location",
+    "logging",
+]
+
+
+@pytest.mark.parametrize("name", SUB_RESOURCES)
+def test_sub_resources_without_a_right(site: Site, bucket: str, name: str, count: Count) -> None:
+    put(site, bucket, "key")
+    for user in (PLAIN, OTHER, NOBODY):
+        for target in (f"/{bucket}", f"/{bucket}/key", f"/{bucket}/missing", f"/no-such-{bucket}"):
+            for method in ("GET", "PUT", "DELETE"):
+                answer = site.s3(user, method, f"{target}?{name}")
+                denied = (404,) if "no-such" in target and user != PLAIN else (403, 404)
+                assert answer.status in (*denied, 405, 501) and BODY not in answer.body, (user, method, target, answer)
+                assert method != "GET" or answer.status in denied or target.count("/") > 1, (user, method, target, answer)
+                count("access", cells_of_s3=1)
+    assert site.s3(OWNER, "GET", f"/{bucket}/key").body == BODY
+
+
+def test_no_list_gives_the_bucket_itself(site: Site, bucket: str) -> None:
+    assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS["both"]).status == 204
+    for method, target in (("PUT", f"/{bucket}"), ("PUT", f"/new-{bucket}"), ("DELETE", f"/{bucket}"), ("GET", "/")):
+        for user in (PLAIN, NOBODY):
+            answer = site.s3(user, method, target)
+            assert (answer.status, answer.code) == (403, "AccessDenied"), (user, method, target, answer)
+    assert site.s3(OWNER, "HEAD", f"/{bucket}").status == 200
+    assert site.s3(OWNER, "HEAD", f"/new-{bucket}").status == 404
 
 
 def test_a_denial_tells_nothing(site: Site, bucket: str) -> None:
@@ -247,104 +251,20 @@ def test_many_deletes(site: Site, bucket: str, lists: str) -> None:
     assert site.s3(OWNER, "POST", f"/no-such-{bucket}?delete", DELETE).code == "NoSuchBucket"
 
 
-SWIFT_HEADERS = {
-    "X-Copy-From": "{bucket}/private",
-    "X-Copy-From-Account": "AUTH_test",
-    "X-Fresh-Metadata": "true",
-    "Destination": "{bucket}/destination",
-    "X-Object-Manifest": "{bucket}/priv",
-    "X-Symlink-Target": "{bucket}/private",
-    "X-Symlink-Target-Account": "AUTH_test",
-    "X-Static-Large-Object": "True",
-    "X-Delete-At": "4000000000",
-    "X-Delete-After": "1",
-    "X-Container-Read": ".r:*,.rlistings",
-    "X-Container-Write": ".r:*",
-    "X-Container-Meta-Quota-Bytes": "1",
-    "X-Container-Meta-A": "swift",
-    "X-Container-Sync-To": "http://127.0.0.1:1/",
-    "X-Versions-Location": "{bucket}",
-    "X-History-Location": "{bucket}",
-    "X-Versions-Enabled": "true",
-    "X-Storage-Policy": "no-such-policy",
-    "X-Account-Meta-Temp-Url-Key": "swift",
-    "X-Account-Access-Control": '{{"admin":["test2:tester2"]}}',
-    "X-Object-Meta-A": "swift",
-    "X-Remove-Object-Meta-Colour": "x",
-    "X-Auth-Token": "{token}",
-    "X-Service-Token": "{token}",
-    "X-Newest": "true",
-    "X-Timestamp": "9999999999.00000",
-    "X-Backend-Timestamp": "9999999999.00000",
-    "X-Backend-Storage-Policy-Index": "7",
-    "X-Object-Sysmeta-A": "swift",
-    "X-Container-Host": "127.0.0.1:1",
-    "X-Container-Device": "d",
-    "X-Trans-Id-Extra": "swift",
-}
-
-
-def test_swift_headers_do_nothing(site: Site, bucket: str, count: Count) -> None:
-    """In no S3 request: neither for what it writes, nor for its bucket, nor for its account."""
-    put(site, bucket, "private")
-    words = {"bucket": bucket, "token": site.sessions[RESELLER].token}
-    swift = partial(site.swift, OWNER)
-    headers = {name: value.format(**words) for name, value in SWIFT_HEADERS.items()}
-    account = swift("HEAD", "").fields
-    for name, value in [*((name, value) for name, value in headers.items()), ("", "")]:
-        sent = {name: value} if name else {key: value for key, value in headers.items() if key != "X-Copy-From-Account"}
-        made = f"made-{os.urandom(4).hex()}"
-        assert site.s3(OWNER, "PUT", f"/{made}", b"", sent).status == 200, name
-        assert site.s3(OWNER, "PUT", f"/{made}/o", BODY, sent | {"x-amz-meta-colour": "blue"}).status == 200, name
-        for method, target in (("GET", f"/{made}/o"), ("HEAD", f"/{made}/o"), ("GET", f"/{made}"), ("POST", f"/{made}/u?uploads")):
-            assert site.s3(OWNER, method, target, b"", sent).status == 200, (name, method)
-        seen, container = swift("GET", f"/{made}/o"), swift("HEAD", f"/{made}").fields
-        assert seen.body == BODY and seen.fields["x-object-meta-colour"] == "blue", name
-        strange = {"x-object-manifest", "x-symlink-target", "x-static-large-object", "x-delete-at", "x-object-meta-a"}
-        assert not strange & seen.fields.keys() and abs(float(seen.fields["x-timestamp"]) - 9999999999) > 1e6
-        own = {"x-container-object-count", "x-container-bytes-used"}
-        assert not {key for key in container if key.startswith(("x-container-", "x-versions", "x-history"))} - own, (
-            name,
-            container,
-        )
-        assert site.swift(NOBODY, "GET", f"/{made}/o").status == 401
-        assert site.swift(OTHER, "PUT", f"/{made}/o", BODY).status == 403
-        assert swift("HEAD", f"/{bucket}/destination").status == 404
-        count("Swift headers in S3 requests", without_effect=6)
-    now = swift("HEAD", "").fields
-    assert {key for key in now if "meta" in key or "access" in key} == {key for key in account if "meta" in key or "access" in key}
-
-
-def test_a_token_beside_a_signature_gives_no_right(site: Site, bucket: str) -> None:
+@pytest.mark.parametrize("lists", ["none", "read", "write"])
+def test_many_deletes_of_swift(site: Site, bucket: str, lists: str) -> None:
+    """The same there: one answer for what is there and what is not, unless the user may write."""
     put(site, bucket, "key")
-    token = {"X-Auth-Token": site.sessions[OWNER].token}
-    assert site.s3(PLAIN, "GET", f"/{bucket}/key", b"", token).code == "AccessDenied"
-    assert site.s3(NOBODY, "GET", f"/{bucket}/key", b"", token).code == "AccessDenied"
-    raw = s3raw.sign(site.endpoint, "GET", f"/{bucket}/key", key=OWNER, secret="wrong").having(
-        "X-Auth-Token", token["X-Auth-Token"]
-    )
-    assert exchange(site.endpoint, raw).code == "SignatureDoesNotMatch"
-
-
-def test_swift_queries_do_nothing(site: Site, bucket: str) -> None:
-    """Nor do the fields of Swift's queries; Swift's method COPY is none of S3's."""
-    put(site, bucket, "key")
-    manifest = json.dumps([{"path": f"/{bucket}/key"}]).encode()
-    for query in (
-        "multipart-manifest=put",
-        "temp_url_sig=a&temp_url_expires=9999999999",
-        "symlink=get",
-        "format=json",
-        "bulk-delete",
-    ):
-        target = f"/{bucket}/o?{query}"
-        assert site.s3(OWNER, "PUT", target, manifest).status == 200
-        seen = site.swift(OWNER, "GET", f"/{bucket}/o")
-        assert seen.body == manifest and "x-static-large-object" not in seen.fields
-        assert site.s3(OWNER, "GET", target).body == manifest
-        assert site.s3(NOBODY, "GET", target).status in (401, 403)
-        assert site.s3(OWNER, "DELETE", target).status == 204
-        assert site.s3(OWNER, "GET", f"/{bucket}/key").body == BODY
-    answer = site.s3(OWNER, "COPY", f"/{bucket}/key", b"", {"Destination": f"{bucket}/copied"})
-    assert (answer.status, answer.code) == (405, "MethodNotAllowed")
-    assert site.swift(OWNER, "HEAD", f"/{bucket}/copied").status == 404
+    assert site.swift(OWNER, "POST", f"/{bucket}", b"", LISTS[lists]).status == 204
+    body = f"/{bucket}/key\n/{bucket}/missing\n".encode()
+    for user in (PLAIN, OTHER, NOBODY):
+        answer = site.swift(user, "POST", "?bulk-delete", body, {"Accept": "application/json", "Content-Type": "text/plain"})
+        deleted = lists == "write" and user == PLAIN
+        if answer.status == 200:
+            told = json.loads(answer.body)
+            assert (told["Number Deleted"] > 0) == deleted and (told["Number Not Found"] > 0) == (
+                lists == "write" and bool(user)
+            ), told
+        else:
+            assert answer.status in (401, 403), answer
+    assert site.swift(OWNER, "HEAD", f"/{bucket}/key").status == (404 if lists == "write" else 200)

@@ -25,8 +25,8 @@ from tests.cluster.s3raw import (
 )
 from tests.faults.figures import Count
 
-QUICK_S = 0.5
-"""S17 wants 50 ms of the parser; this is the whole way, on a machine that others use too."""
+CPU_S_MAX = 0.3
+"""S17 wants 50 ms of the parser; this is the whole way of a request, with whatever else the proxy does meanwhile."""
 GROWTH_BYTES_MAX = 32 * 2**20
 CLIENT_TIMEOUT_S = 2.0
 DTD = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">%s]>'
@@ -136,11 +136,11 @@ def test_documents_that_are_made_to_hurt(cluster: BlockingCluster, root: str, at
     elif root == "CreateBucketConfiguration":
         target = f"/new-{os.urandom(5).hex()}"
     raw = sign(endpoint, method, target, attacks(root, good)[attack])
-    before, started = rss_bytes(cluster), time.monotonic()
+    before, used_s = rss_bytes(cluster), cpu_s(cluster)
     answer = exchange(endpoint, raw)
-    took_s = time.monotonic() - started
+    took_s = cpu_s(cluster) - used_s
     assert (answer.status, answer.code) == (400, "MalformedXML"), answer
-    assert took_s < QUICK_S
+    assert took_s < CPU_S_MAX
     assert rss_bytes(cluster) - before < GROWTH_BYTES_MAX
     assert b"root:" not in answer.body
     assert call(endpoint, "GET", "/bucket/canary").body == b"alive"

@@ -6,6 +6,8 @@ their seed.
 
 import collections
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ import pytest
 
 from objstore.testing.blocking import BlockingCluster
 from tests.cluster.s3noise import Noise, Noisy
-from tests.cluster.s3raw import Answer, Wire, call
+from tests.cluster.s3raw import CRC_TRAILER, SIGNED_TRAILER, Answer, Wire, call, encoded, exchange, sign
 from tests.faults.figures import Count
 
 REQUESTS = int(os.environ.get("OBJSTORE_S3_NOISE", "1500"))
@@ -66,6 +68,13 @@ def answer_to(endpoint: str, noise: Noise) -> Answer:
             return wire.answer(noise.method)
 
 
+def check_logs(cluster: BlockingCluster) -> None:
+    """No request failed in a way that nobody thought of."""
+    for name in (*cluster.nodes, *cluster.proxies):
+        log = cluster.logs(name)
+        assert "Traceback" not in log and "request failed" not in log, log[log.find("Traceback") - 500 :][:4000]
+
+
 def test_noise(cluster: BlockingCluster, count: Count) -> None:
     noisy, endpoint = Noisy(cluster.endpoint, SEED), cluster.endpoint
     processes, started = pids(cluster), time.monotonic()
@@ -93,11 +102,30 @@ def test_noise(cluster: BlockingCluster, count: Count) -> None:
     count("S3 noise", requests=statuses.total(), **{f"status_{status}": n for status, n in sorted(statuses.items())})
     assert pids(cluster) == processes, "every process is the one it was"
     assert rss_bytes(processes) - warm < GROWTH_BYTES_MAX
-    for name in (*cluster.nodes, *cluster.proxies):
-        log = cluster.logs(name)
-        assert "Traceback" not in log and "request failed" not in log, log[log.find("Traceback") - 500 :][:4000]
+    check_logs(cluster)
     assert statuses.total() >= min(REQUESTS, 1000)
     assert statuses[200] > statuses.total() // 20, "enough of it goes all the way"
     call(endpoint, "PUT", "/noise-0")
     assert call(endpoint, "PUT", "/noise-0/after", b"alive").status == 200
     assert call(endpoint, "GET", "/noise-0/after").body == b"alive"
+
+
+@pytest.mark.parametrize("mode", [SIGNED_TRAILER, ""])
+def test_clients_that_leave_at_any_byte(cluster: BlockingCluster, mode: str, count: Count) -> None:
+    """Without a word, by a reset: nothing is stored, and nobody stumbles."""
+    endpoint, body = cluster.endpoint, b"the body of one who leaves"
+    call(endpoint, "PUT", "/leaving")
+    headers = {"x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": CRC_TRAILER} if mode else {}
+    raw = sign(endpoint, "PUT", "/leaving/o", body, headers, payload=mode)
+    data = (raw.carrying(b"".join(encoded(raw, mode, [body]))) if mode else raw).wire()
+    processes = pids(cluster)
+    for at in range(0, len(data), 1 if not mode else 3):
+        with Wire(endpoint) as wire:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.send(data[:at])
+        count("S3 noise", clients_that_left=1)
+    assert call(endpoint, "HEAD", "/leaving/o").status == 404
+    assert pids(cluster) == processes
+    check_logs(cluster)
+    assert exchange(endpoint, data).status == 200
+    call(endpoint, "DELETE", "/leaving/o")

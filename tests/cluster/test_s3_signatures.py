@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import formatdate
+from urllib.parse import quote
 
 import pytest
 
 from objstore.testing.blocking import BlockingCluster
-from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, call, exchange, sign
+from tests.cluster.s3raw import SECRET, UNSIGNED, Answer, Raw, Wire, call, exchange, sign
 from tests.cluster.swift import Swift
 from tests.faults.figures import Count
+from tests.unit.objstore.auth.s3signing import KEY_CHARACTERS, VALUE_CHARACTERS
 
 DOMAIN = "s3.example.org"
 BODY = b"body"
@@ -79,6 +81,21 @@ def test_any_changed_byte_is_refused(endpoint: str, count: Count) -> None:
                 assert answer.code in ("SignatureDoesNotMatch", "RequestTimeTooSkewed", "AccessDenied"), (other, answer)
         count("S3 signatures", changed_bytes_refused=len(others))
     assert b"flipped" not in listed(endpoint)
+
+
+def test_what_botocore_signs_is_accepted(endpoint: str, count: Count) -> None:
+    """Any key, query, user metadata: what is proven elsewhere of the facts of a request holds for what comes by the wire."""
+    rng = random.Random(70)
+    for number in range(60):
+        key = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(1, 30))), safe="/~")
+        value = quote("".join(rng.choices(KEY_CHARACTERS, k=rng.randrange(8))), safe="")
+        target = f"/other/any/{number}/{key}?x-id=a&b={value}&c="
+        headers = {f"x-amz-meta-{number}": "".join(rng.choices(VALUE_CHARACTERS, k=20)).strip(), "Content-Type": "a/b;  c=d"}
+        for query in (False, True):
+            put = call(endpoint, "PUT", target, b"%d" % number, headers, query=query)
+            assert (put.status, put.code) == (200, ""), (target, headers, put)
+            assert call(endpoint, "GET", target, query=query).body == b"%d" % number
+            count("S3 signatures", random_requests_accepted=2)
 
 
 @pytest.mark.parametrize(
@@ -292,3 +309,44 @@ def test_the_doctor_tells_the_owner_what_went_wrong(endpoint: str) -> None:
     assert stranger.code == "InvalidAccessKeyId" and b"SignatureDoctor" not in stranger.body
     guess = exchange(endpoint, sign(endpoint, "GET", "/bucket/key", secret="guess"))
     assert b"<SignatureDoctor>no known mistake explains it" in guess.body
+
+
+def test_what_is_in_a_refused_body_is_no_request(endpoint: str) -> None:
+    """A body that nobody reads holds a good request: it must not be taken for the next one on the connection."""
+    hidden = sign(endpoint, "DELETE", "/bucket/canary").wire()
+    assert call(endpoint, "PUT", "/bucket/canary", BODY).status == 200
+    bad = sign(endpoint, "PUT", "/bucket/refused", hidden, secret="wrong")
+    shapes = [
+        bad,
+        bad.having("Expect", "100-continue"),
+        replace(
+            bad.having("Content-Length").having("Transfer-Encoding", "chunked"),
+            body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden),
+        ),
+        replace(bad, target="/"),
+        replace(bad, method="GET"),
+        bad.having("Transfer-Encoding", "gzip, chunked").having("Content-Length"),
+        bad.having("Content-Length", "0").having("Content-Length", "1"),
+        bad.having("Content-Length", str(len(hidden)), str(len(hidden))),
+    ]
+    for raw in shapes:
+        with Wire(endpoint) as wire:
+            wire.send(raw.wire())
+            first = wire.answer(raw.method)
+            assert first.status >= 400, (raw, first)
+            wire.end()
+            assert wire.answer("DELETE").status in (0, 400, 403, 405), raw
+        assert call(endpoint, "GET", "/bucket/canary").body == BODY, raw
+
+
+def test_what_cannot_be_put_or_deleted_is_not_the_bucket_itself(endpoint: str) -> None:
+    assert call(endpoint, "PUT", "/empty-one").status == 200
+    for field in ("location", "versions", "uploads", "delete"):
+        for method, target in (("PUT", "/never-made"), ("DELETE", "/empty-one")):
+            answer = call(endpoint, method, f"{target}?{field}")
+            assert (answer.status, answer.code) == (405, "MethodNotAllowed"), (method, field)
+    for method in ("PUT", "DELETE"):
+        assert call(endpoint, method, "/bucket/key?attributes").code == "MethodNotAllowed"
+    assert call(endpoint, "HEAD", "/empty-one").status == 200
+    assert call(endpoint, "HEAD", "/never-made").status == 404
+    assert call(endpoint, "GET", "/bucket/key").body == BODY

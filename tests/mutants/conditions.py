@@ -76,16 +76,23 @@ CONDITIONS = (
     Mutant(
         "a writer does not know again what another one brought further",
         PROPOSALS,
-        "version.timestamp in self._mine or version.origin in self._mine",
-        "version.timestamp in self._mine",
+        "newest.timestamp in self._mine or newest.origin in self._mine",
+        "newest.timestamp in self._mine",
         f"{PROXY} -k brought_further",
     ),
     Mutant(
         "a writer is refused although its change was made and then replaced",
         PROPOSALS,
-        "if self._mine and (newest is None or newest.system.get(BASE) != str(self._base)):",
+        "if newest.deleted or newest.system.get(BASE) != str(self._base):",
         "if False:",
         f"{PROXY} -k replaced_meanwhile",
+    ),
+    Mutant(
+        "a change under conditions is made twice",
+        PROPOSALS,
+        "        self._require_not_made(ballot)\n",
+        "",
+        f"{PROXY} -k made_twice",
     ),
     Mutant(
         "something newer at the source counts as the version that was to be brought to others",
@@ -125,8 +132,8 @@ CONDITIONS = (
     Mutant(
         "a promise is kept for ever by a writer that gave up",
         PROPOSALS,
-        "            self.give_back(place, ballot, txn)\n            return True\n",
-        "            return True\n",
+        "            self.give_back(place, ballot, txn)\n            return newest.timestamp",
+        "            return newest.timestamp",
         f"{PROXY} -k 'creators and not hung and not down'",
     ),
 )

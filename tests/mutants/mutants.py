@@ -4,9 +4,11 @@ To add one: its name, the file, the exact text and what stands there instead, an
 The text must occur exactly once in the file; a change of the code that moves it shows as an error, not as a success.
 """
 
+from tests.mutants.buckets import BUCKET_MUTANTS
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.mutant import Mutant
+from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
 
 COMMITTER = "objstore/runtime/committer.py"
@@ -245,7 +247,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "                everywhere |= await self._push_all(",
         "tests/faults/test_crash_replication.py -k failing_calls",
     ),
+    *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,
     *UPLOADS,
+    *SIGNATURES,
 )

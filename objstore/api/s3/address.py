@@ -51,6 +51,12 @@ def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     return ""
 
 
+def names_bucket(host: str, domains: tuple[str, ...]) -> bool:
+    """Whether a Host field is below one of `domains`, good or not."""
+    name = host.partition(":")[0].lower().removesuffix(".")
+    return any(name.endswith("." + domain) for domain in domains)
+
+
 def _bad_host() -> S3Error:
     return S3Error("InvalidRequest", "The Host header is not a host name.")
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from objstore.api.limits import EdgeLimits
 from objstore.api.reply import Fields, Reply
 from objstore.api.request import Request
-from objstore.api.s3.address import address_of, check_bucket_name
-from objstore.api.s3.call import Call, Site
+from objstore.api.s3.acl import AclHandlers
+from objstore.api.s3.address import address_of, check_bucket_name, names_bucket
+from objstore.api.s3.call import Call, Site, owner_of_bucket
 from objstore.api.s3.deletes import DeleteHandlers
 from objstore.api.s3.errors import S3Error, invalid_argument, s3_error
 from objstore.api.s3.listings import ListingHandlers
@@ -17,11 +18,21 @@ from objstore.api.s3.service import BucketHandlers, ServiceHandlers
 from objstore.api.s3.signing import Signing, carries_signature
 from objstore.api.s3.xml import TYPE_FIELD, document, leaf
 from objstore.auth.accesskeys import AccessKeys
-from objstore.model.errors import BodyIncomplete, BodyTimeout, ContainerNotFound, NotModified, RangeNotSatisfiable, StoreError
+from objstore.model.errors import (
+    BodyIncomplete,
+    BodyTimeout,
+    ContainerNotFound,
+    NotModified,
+    ObjectNotFound,
+    RangeNotSatisfiable,
+    StoreError,
+)
 from objstore.proxy.operations import Context, Store
 from objstore.runtime.interface import Clock, Rng
 
 Handler = Callable[[Call], Awaitable[Reply]]
+READ_ONLY = frozenset({"location", "versions", "uploads", "delete"})
+"""What of a bucket can be neither put nor deleted."""
 
 
 class S3Api:
@@ -43,11 +54,11 @@ class S3Api:
         self._service, self._buckets = ServiceHandlers(site), BucketHandlers(site)
         self._listings, self._objects = ListingHandlers(site), ObjectHandlers(site)
         self._deletes, self._probes = DeleteHandlers(site), ProbeHandlers(site)
-        self._multipart = MultipartHandlers(site)
+        self._multipart, self._acl = MultipartHandlers(site), AclHandlers(site)
 
     def claims(self, request: Request) -> bool:
         """See `edge.OtherApi`."""
-        return carries_signature(request)
+        return carries_signature(request) or names_bucket(request.headers.get("host", ""), self._site.domains)
 
     async def handle(self, request: Request) -> Reply:
         """Raises StoreError."""
@@ -55,14 +66,22 @@ class S3Api:
         key, payload = self._signing.identify(request, address.bucket if address.in_host else "")
         request.user = key.identity.user
         ctx = Context(key.identity, request.txn, request.headers.get("referer", ""))
-        call = Call(request, ctx, key.account, key.account, address.bucket, address.key, payload)
-        if key.identity.anonymous:
-            raise S3Error("AccessDenied")
+        creating = request.method == "PUT" and not address.key and not request.query_text
+        owner = key.account if creating else await owner_of_bucket(self._site.store, key.account, address.bucket, request.txn)
+        call = Call(request, ctx, key.account, owner, address.bucket, address.key, payload)
         try:
             return _identified(await self._handler(call)(call), request)
         except ContainerNotFound:  # Swift's names are freer than S3's, so one that exists is taken
             check_bucket_name(call.bucket)
             raise
+        except ObjectNotFound:
+            if call.owner != call.account:
+                await self._require_listing(call)
+            raise
+
+    async def _require_listing(self, call: Call) -> None:
+        """Who may not list a bucket is not told what is not in it. Raises AccessDenied."""
+        await self._site.store.head_container(call.ctx, call.owner, call.bucket)
 
     def error_reply(self, request: Request, error: StoreError) -> Reply:
         """See `edge.Api`."""
@@ -88,6 +107,8 @@ class S3Api:
         if not call.bucket:
             return self._of_service(call.request.method)
         asked = sorted(SUB_RESOURCES.intersection(call.query)) if call.request.query_text else []
+        if "acl" in call.query:
+            return self._of_acl(call)
         if asked:
             return self._of_sub_resource(call, asked[0])
         return self._of_object(call) if call.key else self._of_bucket(call)
@@ -100,6 +121,8 @@ class S3Api:
     def _of_bucket(self, call: Call) -> Handler:
         method, query = call.request.method, call.query
         match method:
+            case "PUT" | "DELETE" if not READ_ONLY.isdisjoint(query):  # not the bucket itself
+                raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "BUCKET"})
             case "GET" if "location" in query:
                 return self._buckets.location
             case "GET" if "versions" in query:
@@ -129,6 +152,8 @@ class S3Api:
         if "uploadId" in call.query or "uploads" in call.query:
             return self._of_upload(call, method)
         match method:
+            case "PUT" | "DELETE" if "attributes" in call.query:  # not the object itself
+                raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "OBJECT"})
             case "GET" if "attributes" in call.query:
                 return self._objects.attributes
             case "GET" | "HEAD":
@@ -154,6 +179,14 @@ class S3Api:
             case "DELETE":
                 return self._multipart.abort
         raise S3Error("MethodNotAllowed", details={"Method": method, "ResourceType": "UPLOAD"})
+
+    def _of_acl(self, call: Call) -> Handler:
+        match call.request.method:
+            case "GET":
+                return self._acl.get_object if call.key else self._acl.get_bucket
+            case "PUT":
+                return self._acl.put_object if call.key else self._acl.put_bucket
+        raise S3Error("MethodNotAllowed", details={"Method": call.request.method, "ResourceType": "ACL"})
 
     def _of_sub_resource(self, call: Call, name: str) -> Handler:
         if call.request.method not in ("GET", "HEAD"):

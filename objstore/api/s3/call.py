@@ -112,6 +112,18 @@ class Call:
         return ObjectName(self.owner, self.bucket, self.key)
 
 
+async def owner_of_bucket(store: Store, account: str, bucket: str, txn: str) -> str:
+    """Whose bucket is meant: the requester's own container of that name before what anybody claimed; the requester's where there is
+    neither. Raises Unavailable; S3Error NoSuchBucket for an anonymous requester, who has none.
+    """
+    if not bucket or (account and await store.peek_container(account, bucket) is not None):
+        return account
+    holder = await store.bucket_holder(bucket, txn)
+    if not holder and not account:
+        raise S3Error("NoSuchBucket", details={"BucketName": bucket})
+    return holder or account
+
+
 def md5_of(headers: Mapping[str, str]) -> str | None:
     """The hex digest in Content-MD5. Raises S3Error InvalidDigest."""
     text = headers.get("content-md5")

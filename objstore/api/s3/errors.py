@@ -14,6 +14,7 @@ from objstore.model.errors import StoreError
 from objstore.model.parts import PART_BYTES_MIN
 
 CODES: Mapping[str, tuple[int, str]] = {
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs of single objects that differ from its own."),
     "AccessDenied": (403, "Access Denied"),
     "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
     "BucketAlreadyExists": (
@@ -51,11 +52,13 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedACLError": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "MissingRequestBodyError": (400, "Request Body is empty"),
+    "MissingSecurityHeader": (400, "Your request was missing a required header"),
     "NoSuchBucket": (404, "The specified bucket does not exist."),
     "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
@@ -77,6 +80,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "ServerSideEncryptionConfigurationNotFoundError": (404, "The server side encryption configuration was not found"),
     "ServiceUnavailable": (503, "Too few replicas answered. Reduce your request rate and try again."),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed for this account."),
+    "UnexpectedContent": (400, "This request does not support content"),
+    "UnresolvableGrantByEmailAddress": (400, "The email address you provided does not match any account on record."),
 }
 
 _OF_STORE: Mapping[type[StoreError], str] = {
@@ -88,6 +93,7 @@ _OF_STORE: Mapping[type[StoreError], str] = {
     errors.ContainerNotFound: "NoSuchBucket",
     errors.ObjectNotFound: "NoSuchKey",
     errors.Conflict: "OperationAborted",
+    errors.BucketClaimed: "BucketAlreadyExists",
     errors.PreconditionFailed: "PreconditionFailed",
     errors.NotModified: "NotModified",
     errors.RangeNotSatisfiable: "InvalidRange",
@@ -136,9 +142,9 @@ def bad_md5(expected: str, computed: str) -> S3Error:
 
 
 @contextmanager
-def under_conditions(conditions: Conditions, missing: str = "") -> Iterator[None]:
-    """Around a write under conditions: Conflict is ConditionalRequestConflict; If-Match where no object is, is
-    `missing`, if given (user guide, "How to prevent object overwrites with conditional writes", "Conditional write behavior").
+def under_conditions(conditions: Conditions, *, missing: bool = False) -> Iterator[None]:
+    """Around a write under conditions: Conflict is ConditionalRequestConflict; with `missing`, If-Match where no object is, is
+    ObjectNotFound (user guide, "How to prevent object overwrites with conditional writes", "Conditional write behavior").
     """
     try:
         yield
@@ -149,7 +155,7 @@ def under_conditions(conditions: Conditions, missing: str = "") -> Iterator[None
     except errors.PreconditionFailed as failed:
         if not missing or conditions.if_match is None or failed.etag:
             raise
-        raise S3Error(missing) from None
+        raise errors.ObjectNotFound from None
 
 
 def s3_error(error: StoreError) -> S3Error:

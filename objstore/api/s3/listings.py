@@ -9,8 +9,7 @@ from objstore.api.reply import Reply
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import invalid_argument
-from objstore.api.s3.service import owner_of
-from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, owner_of
 from objstore.formats.messages import Query
 from objstore.model.rows import ObjectRow, Subdir
 

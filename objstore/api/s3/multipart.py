@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from objstore.api.reply import Fields, Reply
+from objstore.api.s3.acl import check_new_object
 from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import kept_headers, user_metadata
 from objstore.api.s3.listings import limit_of, shown
-from objstore.api.s3.objects import DEFAULT_TYPE, checksum_fields, checksum_leaves, copy_source, source_conditions, write_conditions
-from objstore.api.s3.service import owner_of
-from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, parse
+from objstore.api.s3.objects import DEFAULT_TYPE, checksum_fields, checksum_leaves, source_conditions, source_of, write_conditions
+from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, owner_of, parse
 from objstore.auth.s3checks import NAMES
 from objstore.formats.messages import Query
 from objstore.model.checksums import PARTS_MAX, ChecksumAlgorithm, ChecksumType
@@ -39,6 +39,7 @@ class MultipartHandlers:
         headers = call.headers
         algorithm, kind = _checksum_wanted(headers)
         content_type = headers.get("content-type") or DEFAULT_TYPE
+        await check_new_object(self._site, call)
         new = NewObject(content_type, kept_headers(headers), user_metadata(headers), own_limits=True)
         id_ = await self._site.store.begin_upload(call.ctx, call.name, new, algorithm, kind)
         fields: Fields = [TYPE_FIELD]
@@ -63,7 +64,7 @@ class MultipartHandlers:
     async def copy_part(self, call: Call) -> Reply:
         """UploadPartCopy: a part whose bytes are (a range of) another object."""
         headers, number, id_ = call.headers, _number(call.query), _id(call)
-        source = copy_source(headers["x-amz-copy-source"], call.owner)
+        source = await source_of(self._site, call)
         wanted = headers.get("x-amz-copy-source-range")
         read = await self._site.store.open_object(call.ctx, ReadRequest(source, source_conditions(headers)))
         try:
@@ -133,7 +134,7 @@ class MultipartHandlers:
             raise S3Error("InvalidPartOrder")
         id_, conditions = _id(call), write_conditions(call.headers)
         await self._check_whole(call, id_, wanted)
-        with under_conditions(conditions, "NoSuchKey"):
+        with under_conditions(conditions, missing=True):
             try:
                 result = await self._site.store.complete_upload(call.ctx, call.name, id_, wanted, conditions)
             except PartMissing as missing:

@@ -7,7 +7,8 @@ from objstore.api.conditional import parse_conditions
 from objstore.api.dates import last_modified
 from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
+from objstore.api.s3.acl import check_new_object
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, owner_of_bucket
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
@@ -55,11 +56,12 @@ class ObjectHandlers:
             details = {"ProposedSize": str(call.payload.size), "MaxSizeAllowed": str(OBJECT_BYTES_MAX)}
             raise S3Error("EntityTooLarge", details=details)
         headers = call.headers
+        await check_new_object(self._site, call)
         content_type = headers.get("content-type") or DEFAULT_TYPE
         kept, expected = kept_headers(headers, call.payload.mode.chunked), md5_of(headers)
         new = NewObject(content_type, kept, user_metadata(headers), expected, own_limits=True)
         conditions = write_conditions(headers)
-        with md5_compared(expected), under_conditions(conditions, "NoSuchKey"):
+        with md5_compared(expected), under_conditions(conditions, missing=True):
             result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), conditions)
         fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
         return Reply(200, fields)
@@ -95,7 +97,8 @@ class ObjectHandlers:
     async def copy(self, call: Call) -> Reply:
         """CopyObject. An object copied onto itself must change something."""
         headers = call.headers
-        source = copy_source(headers["x-amz-copy-source"], call.owner)
+        source = await source_of(self._site, call)
+        await check_new_object(self._site, call)
         directive = headers.get("x-amz-metadata-directive", "COPY")
         if directive not in ("COPY", "REPLACE"):
             raise invalid_argument("Unknown metadata directive.", "x-amz-metadata-directive", directive)
@@ -117,7 +120,7 @@ class ObjectHandlers:
             fresh_metadata=fresh,
             target_conditions=write_conditions(headers),
         )
-        with under_conditions(request.target_conditions, "NoSuchKey"):
+        with under_conditions(request.target_conditions, missing=True):
             result = await self._site.store.copy_object(call.ctx, request)
         parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
@@ -174,6 +177,12 @@ def write_conditions(headers: Mapping[str, str]) -> Conditions:
     if conditions.if_none_match is not None and conditions.if_none_match != {ANY}:
         raise S3Error("NotImplemented", details={"Header": "If-None-Match"})
     return conditions if not conditions.empty else NO_CONDITIONS
+
+
+async def source_of(site: Site, call: Call) -> ObjectName:
+    """What a request copies, from a bucket of the requester's or of somebody else's. Raises S3Error."""
+    account, bucket, key = copy_source(call.headers["x-amz-copy-source"], call.account)
+    return ObjectName(await owner_of_bucket(site.store, account, bucket, call.request.txn), bucket, key)
 
 
 def copy_source(text: str, account: str) -> ObjectName:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from objstore.api.reply import Reply
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.errors import S3Error
-from objstore.api.s3.service import owner_of
-from objstore.api.s3.xml import TYPE_FIELD, XSI, document, escape, group, leaf
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.proxy.operations import ReadRequest
 
@@ -37,7 +36,7 @@ LISTS: Mapping[str, str] = {
     "inventory": "ListInventoryConfigurationsResult",
     "metrics": "ListMetricsConfigurationsResult",
 }
-OTHERS = frozenset({"acl", "policyStatus", "requestPayment", "restore", "select", "torrent"})
+OTHERS = frozenset({"policyStatus", "requestPayment", "restore", "select", "torrent"})
 SUB_RESOURCES = frozenset({*BUCKET_ERRORS, *BUCKET_EMPTY, *OBJECT_ERRORS, *LISTS, *OTHERS})
 
 
@@ -58,8 +57,6 @@ class ProbeHandlers:
             return Reply(200, [TYPE_FIELD], document(LISTS[name], (leaf("IsTruncated", False),)))
         if name == "requestPayment":
             return Reply(200, [TYPE_FIELD], document("RequestPaymentConfiguration", (leaf("Payer", "BucketOwner"),)))
-        if name == "acl":
-            return _owners_acl(call.owner)
         raise S3Error("NotImplemented", f"?{name} is not implemented.")
 
     async def of_object(self, call: Call, name: str) -> Reply:
@@ -70,15 +67,4 @@ class ProbeHandlers:
             raise S3Error(OBJECT_ERRORS[name])
         if name == "tagging":
             return Reply(200, [TYPE_FIELD], document("Tagging", (group("TagSet", ()),)))
-        if name == "acl":
-            return _owners_acl(call.owner)
         raise S3Error("NotImplemented", f"?{name} is not implemented.")
-
-
-def _owners_acl(account: str) -> Reply:
-    """The owner alone may do everything."""
-    grantee = (
-        f'<Grantee xmlns:xsi="{escape(XSI)}" xsi:type="CanonicalUser">{leaf("ID", account)}{leaf("DisplayName", account)}</Grantee>'
-    )
-    grants = group("AccessControlList", (group("Grant", (grantee, leaf("Permission", "FULL_CONTROL"))),))
-    return Reply(200, [TYPE_FIELD], document("AccessControlPolicy", (owner_of(account), grants)))

@@ -5,7 +5,8 @@ from objstore.api.s3.address import check_bucket_name
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error
-from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, parse
+from objstore.api.s3.grants import grants_of_headers, lists_of
+from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, owner_of, parse
 from objstore.formats.messages import Query
 from objstore.model.errors import AccountDeleted, AccountNotFound, Conflict
 from objstore.model.rows import ContainerRow
@@ -50,11 +51,6 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def owner_of(account: str, name: str = "Owner") -> str:
-    """Who owns something, as documents show it."""
-    return group(name, (leaf("ID", account), leaf("DisplayName", account)))
-
-
 class BucketHandlers:
     """What is done to a bucket as a whole."""
 
@@ -67,7 +63,9 @@ class BucketHandlers:
             raise S3Error("AccessDenied")
         check_bucket_name(call.bucket)
         await self._check_configuration(call)
-        if not await self._site.store.put_container(call.ctx, call.account, call.bucket, {}):
+        values = lists_of(grants_of_headers(call.headers, call.account) or []).values
+        given = {key: value for key, value in values.items() if value}
+        if not await self._site.store.create_bucket(call.ctx, call.account, call.bucket, given):
             raise S3Error("BucketAlreadyOwnedByYou", details={"BucketName": call.bucket})
         return Reply(200, [("Location", f"/{call.bucket}")])
 
@@ -90,7 +88,7 @@ class BucketHandlers:
     async def delete(self, call: Call) -> Reply:
         """DeleteBucket."""
         try:
-            await self._site.store.delete_container(call.ctx, call.owner, call.bucket)
+            await self._site.store.delete_bucket(call.ctx, call.owner, call.bucket)
         except Conflict:
             raise S3Error("BucketNotEmpty", details={"BucketName": call.bucket}) from None
         return Reply(204)

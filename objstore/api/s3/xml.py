@@ -61,6 +61,11 @@ def group(name: str, parts: Iterable[str]) -> str:
     return f"<{name}>{''.join(parts)}</{name}>"
 
 
+def owner_of(account: str, name: str = "Owner") -> str:
+    """Who owns something, as documents show it."""
+    return group(name, (leaf("ID", account), leaf("DisplayName", account)))
+
+
 def document(name: str, parts: Iterable[str], namespace: str = NAMESPACE) -> bytes:
     """A whole document."""
     opening = f'{name} xmlns="{namespace}"' if namespace else name

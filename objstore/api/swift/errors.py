@@ -24,6 +24,7 @@ STATUS: dict[type[StoreError], int] = {
     errors.ObjectNotFound: 404,
     errors.BodyTimeout: 408,
     errors.Conflict: 409,
+    errors.BucketClaimed: 409,
     errors.PreconditionFailed: 412,
     errors.NotModified: 304,
     errors.TooLarge: 413,

@@ -57,7 +57,7 @@ def test_wrong_credentials(user: str, key: str) -> None:
 def test_owner_groups() -> None:
     auth = make()
     identity = auth.identify(token(auth, "test:tester", "testing"))
-    assert identity.groups == {"test", "test:tester"}
+    assert identity.groups == {"test", "test:tester", "AUTH_test"}
     assert identity.owns == {"AUTH_test"}
     assert not identity.reseller
     assert identity.owner_of("AUTH_test") and not identity.owner_of("SERVICE_test")

@@ -11,7 +11,7 @@ import pytest
 
 from objstore.formats.messages import Message, Prepare, PutObject
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
-from objstore.model.errors import Conflict, ObjectNotFound, PreconditionFailed, Unavailable
+from objstore.model.errors import Code, Conflict, NodeError, ObjectNotFound, PreconditionFailed, Unavailable
 from objstore.model.names import ObjectName
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
@@ -20,7 +20,7 @@ from objstore.proxy.bodies import from_memory
 from objstore.proxy.operations import NewObject, PutResult, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import passes
-from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, named, put, ring_of, running
+from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, head, named, put, ring_of, running
 
 ABSENT = Conditions(if_none_match=frozenset({ANY}))
 STREAMED = replace(QUICK, inline_bytes_max=16, piece_bytes_min=16)
@@ -214,12 +214,28 @@ async def test_a_copy_that_no_majority_has_does_not_pass_a_promise(tmp_path: Pat
         assert [body for _, body in await cluster.held(name, range(3))] == [b"half", None, None]
 
 
+async def brought_further(cluster: Cluster, store: ClusterStore, name: ObjectName) -> None:
+    """While a change is on its way to the other nodes, a writer that sees it on the first one settles it."""
+    for _ in range(400):
+        if (await cluster.held(name, range(1)))[0][0] is not None:
+            break
+        await asyncio.sleep(0.005)
+    hung = cluster.network.fault(cluster.nodes[2].address)
+    hung.hung = True
+    await store._storer._proposer.settle(cluster.place(name), "tx")
+    hung.hung = False
+
+
+async def refused() -> None:
+    raise NodeError(Code.NO_SPACE)
+
+
 async def test_one_that_was_brought_further_by_another_knows_it_again(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
         store, name = await made(cluster)
         other = cluster.store()
-        for node in cluster.nodes[1:3]:  # the change is on its way there while another writer settles what it finds
-            meanwhile(node, PutObject, lambda: other._storer._proposer.settle(cluster.place(name), "tx"))
+        meanwhile(cluster.nodes[1], PutObject, lambda: brought_further(cluster, other, name))
+        meanwhile(cluster.nodes[2], PutObject, refused)
         await put_if(store, name, b"mine")
         assert await get(other, name) == b"mine"
 
@@ -230,7 +246,7 @@ async def test_one_that_was_replaced_meanwhile_is_not_refused(tmp_path: Path) ->
         other = cluster.store()
 
         async def replaced() -> None:
-            await other._storer._proposer.settle(cluster.place(name), "tx")
+            await brought_further(cluster, other, name)
             await put(other, name, b"another")
 
         meanwhile(cluster.nodes[1], PutObject, replaced)
@@ -238,6 +254,40 @@ async def test_one_that_was_replaced_meanwhile_is_not_refused(tmp_path: Path) ->
         with pytest.raises(Conflict):
             await put_if(store, name, b"mine")
         assert await get(other, name) == b"another"
+
+
+async def test_one_that_was_deleted_meanwhile_is_not_made_twice(tmp_path: Path) -> None:
+    """Its condition holds again, but readers saw it come and go."""
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        other = cluster.store()
+
+        async def deleted() -> None:
+            await brought_further(cluster, other, name)
+            assert await get(other, name) == b"mine"
+            await other.delete_object(OWNER, name, instead_of(b"mine"))
+
+        meanwhile(cluster.nodes[1], PutObject, deleted)
+        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        with pytest.raises(Conflict):
+            await put_if(store, name, b"mine")
+        with pytest.raises(ObjectNotFound):
+            await get(other, name)
+
+
+async def test_a_post_to_one_that_is_still_under_way_stays(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        other = cluster.store()
+
+        async def posted() -> None:
+            await brought_further(cluster, other, name)
+            await other.post_object(OWNER, name, NewObject("", user={"a": "1"}), None, False)
+
+        meanwhile(cluster.nodes[1], PutObject, posted)
+        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        await put_if(store, name, b"mine")
+        assert (await head(other, name)).user == {"a": "1"}
 
 
 async def test_a_stream_is_not_won_by_what_came_after_it(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Mutants of the one namespace of buckets, and of who may use them."""
+
+from tests.mutants.mutant import Mutant
+
+BUCKETS = "objstore/proxy/buckets.py"
+PROXY = "tests/unit/objstore/proxy/test_buckets.py"
+CLUSTER = "tests/cluster/test_s3_buckets.py"
+
+BUCKET_MUTANTS = (
+    Mutant(
+        "a name is claimed without a condition",
+        BUCKETS,
+        "ABSENT if claim is None else _instead_of(claim), txn)",
+        "Conditions(), txn)",
+        f"{PROXY} -k 'race or meanwhile'",
+    ),
+    Mutant(
+        "a name without a container is anybody's at once",
+        BUCKETS,
+        "return claim.account != account and age_s < self._nodes.knobs.claim_grace_s",
+        "return False",
+        f"{PROXY} -k anybodys_later",
+    ),
+    Mutant(
+        "a name with a container is anybody's after the grace",
+        BUCKETS,
+        "        if (await self._tables.container(claim.account, bucket)).exists:\n            return True\n",
+        "",
+        f"{PROXY} -k never_taken_over",
+    ),
+    Mutant(
+        "a claim that is used again is not renewed",
+        BUCKETS,
+        "            if claim is not None and await self._stands(claim, account, bucket):\n",
+        "            if claim is not None and (claim.account == account or await self._stands(claim, account, bucket)):\n",
+        f"{PROXY} -k meanwhile",
+    ),
+    Mutant(
+        "a name is given back although it was claimed anew",
+        BUCKETS,
+        "await self._changer.delete(_own(ctx.txn), name, _instead_of(claim))",
+        "await self._changer.delete(_own(ctx.txn), name, Conditions())",
+        f"{PROXY} -k not_given_back",
+    ),
+    Mutant(
+        "what others claimed comes before one's own container",
+        "objstore/api/s3/call.py",
+        "    if not bucket or (account and await store.peek_container(account, bucket) is not None):\n",
+        "    if not bucket:\n",
+        f"{CLUSTER} -k account_first",
+    ),
+    Mutant(
+        "who may not list is told what is missing",
+        "objstore/api/s3/api.py",
+        "            if call.owner != call.account:\n                await self._require_listing(call)\n",
+        "",
+        f"{CLUSTER} -k nobody_signed",
+    ),
+    Mutant(
+        "anybody may change a bucket's list",
+        "objstore/api/s3/acl.py",
+        '        if not view.owner:\n            raise S3Error("AccessDenied")\n',
+        "",
+        f"{CLUSTER} -k another_account",
+    ),
+    Mutant(
+        "an object's list may promise more than its bucket gives",
+        "objstore/api/s3/grants.py",
+        '        raise S3Error("AccessControlListNotSupported")\n',
+        "        pass\n",
+        f"{CLUSTER} -k nothing_new",
+    ),
+)
