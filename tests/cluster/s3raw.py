@@ -100,7 +100,7 @@ def sign(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
     *,
-    payload: str = "",
+    payload: str | None = None,
     query: bool = False,
     expires_s: int = 300,
     at: float | None = None,
@@ -121,7 +121,7 @@ def sign(
     request.context["timestamp"] = timestamp = time.strftime("%Y%m%dT%H%M%SZ")
     credentials = Credentials(key, secret)
     auth = QueryAuth(credentials, "s3", region, expires_s) if query else HeaderAuth(credentials, "s3", region)
-    auth.said = payload or (UNSIGNED if query else sha256(body).hexdigest())
+    auth.said = payload if payload is not None else UNSIGNED if query else sha256(body).hexdigest()
     auth._modify_request_before_signing(request)
     signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     auth._inject_signature_to_request(request, signature)

@@ -142,9 +142,9 @@ def bad_md5(expected: str, computed: str) -> S3Error:
 
 
 @contextmanager
-def under_conditions(conditions: Conditions, missing: str = "") -> Iterator[None]:
-    """Around a write under conditions: Conflict is ConditionalRequestConflict; If-Match where no object is, is
-    `missing`, if given (user guide, "How to prevent object overwrites with conditional writes", "Conditional write behavior").
+def under_conditions(conditions: Conditions, *, missing: bool = False) -> Iterator[None]:
+    """Around a write under conditions: Conflict is ConditionalRequestConflict; with `missing`, If-Match where no object is, is
+    ObjectNotFound (user guide, "How to prevent object overwrites with conditional writes", "Conditional write behavior").
     """
     try:
         yield
@@ -155,7 +155,7 @@ def under_conditions(conditions: Conditions, missing: str = "") -> Iterator[None
     except errors.PreconditionFailed as failed:
         if not missing or conditions.if_match is None or failed.etag:
             raise
-        raise S3Error(missing) from None
+        raise errors.ObjectNotFound from None
 
 
 def s3_error(error: StoreError) -> S3Error:

@@ -134,7 +134,7 @@ class MultipartHandlers:
             raise S3Error("InvalidPartOrder")
         id_, conditions = _id(call), write_conditions(call.headers)
         await self._check_whole(call, id_, wanted)
-        with under_conditions(conditions, "NoSuchKey"):
+        with under_conditions(conditions, missing=True):
             try:
                 result = await self._site.store.complete_upload(call.ctx, call.name, id_, wanted, conditions)
             except PartMissing as missing:

@@ -61,7 +61,7 @@ class ObjectHandlers:
         kept, expected = kept_headers(headers, call.payload.mode.chunked), md5_of(headers)
         new = NewObject(content_type, kept, user_metadata(headers), expected, own_limits=True)
         conditions = write_conditions(headers)
-        with md5_compared(expected), under_conditions(conditions, "NoSuchKey"):
+        with md5_compared(expected), under_conditions(conditions, missing=True):
             result = await self._site.store.put_object(call.ctx, call.name, new, call.payload.upload(), conditions)
         fields = [("ETag", f'"{result.etag}"'), *checksum_fields(result.version.system)]
         return Reply(200, fields)
@@ -120,7 +120,7 @@ class ObjectHandlers:
             fresh_metadata=fresh,
             target_conditions=write_conditions(headers),
         )
-        with under_conditions(request.target_conditions, "NoSuchKey"):
+        with under_conditions(request.target_conditions, missing=True):
             result = await self._site.store.copy_object(call.ctx, request)
         parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))

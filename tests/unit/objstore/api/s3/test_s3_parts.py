@@ -174,17 +174,17 @@ MATCH = Conditions(if_match=frozenset({"tag"}))
 @pytest.mark.parametrize(
     ("conditions", "failure", "missing", "code"),
     [
-        (MATCH, Conflict(), "NoSuchKey", "ConditionalRequestConflict"),
-        (MATCH, Conflict(), "", "ConditionalRequestConflict"),
-        (NO_CONDITIONS, Conflict(), "NoSuchKey", "OperationAborted"),
-        (MATCH, PreconditionFailed(), "NoSuchKey", "NoSuchKey"),
-        (MATCH, PreconditionFailed(), "", "PreconditionFailed"),
-        (MATCH, PreconditionFailed(etag="other"), "NoSuchKey", "PreconditionFailed"),
-        (Conditions(if_none_match=frozenset("*")), PreconditionFailed(), "NoSuchKey", "PreconditionFailed"),
+        (MATCH, Conflict(), True, "ConditionalRequestConflict"),
+        (MATCH, Conflict(), False, "ConditionalRequestConflict"),
+        (NO_CONDITIONS, Conflict(), True, "OperationAborted"),
+        (MATCH, PreconditionFailed(), True, "NoSuchKey"),
+        (MATCH, PreconditionFailed(), False, "PreconditionFailed"),
+        (MATCH, PreconditionFailed(etag="other"), True, "PreconditionFailed"),
+        (Conditions(if_none_match=frozenset("*")), PreconditionFailed(), True, "PreconditionFailed"),
     ],
 )
-def test_writes_under_conditions(conditions: Conditions, failure: StoreError, missing: str, code: str) -> None:
-    with pytest.raises(StoreError) as caught, under_conditions(conditions, missing):
+def test_writes_under_conditions(conditions: Conditions, failure: StoreError, missing: bool, code: str) -> None:
+    with pytest.raises(StoreError) as caught, under_conditions(conditions, missing=missing):
         raise failure
     error = s3_error(caught.value)
     assert (error.code, error.status) == (code, CODES[code][0])
