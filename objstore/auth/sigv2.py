@@ -72,7 +72,7 @@ def parse_query(facts: S3Facts) -> SigV2Claim:
     if not (access_key and expires and signature):
         message = "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
         raise S3Refused(RefusalCode.ACCESS_DENIED, message)
-    if not (expires.isascii() and expires.isdigit() and len(expires) <= 19):
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= 10 and int(expires) < 2**31):
         raise S3Refused(RefusalCode.ACCESS_DENIED, "Invalid date (should be seconds since epoch): " + expires)
     return SigV2Claim(access_key, signature, expires, _payload(facts), expires_s=int(expires))
 

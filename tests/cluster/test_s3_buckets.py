@@ -15,7 +15,7 @@ from tests.cluster.swift import Swift
 DOMAIN = "s3.example.org"
 EVERYBODY = "http://acs.amazonaws.com/groups/global/AllUsers"
 ANY_USER = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
-MINE, THEIRS = "AUTH_test", "AUTH_test2"
+MINE, ME, THEIRS = "AUTH_test", "test:tester", "AUTH_test2"
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def bucket(mine) -> str:
 def grants(client, bucket: str, **key: str) -> list[tuple[str, str]]:
     """(who, permission) beside the owner's."""
     answer = client.get_object_acl(Bucket=bucket, **key) if key else client.get_bucket_acl(Bucket=bucket)
-    assert answer["Owner"]["ID"] == MINE
+    assert answer["Owner"]["ID"] == ME
     found = [(one["Grantee"].get("URI") or one["Grantee"]["ID"], one["Permission"]) for one in answer["Grants"]]
-    assert found[0] == (MINE, "FULL_CONTROL")
+    assert found[0] == (ME, "FULL_CONTROL")
     return found[1:]
 
 

@@ -37,7 +37,7 @@ async def lists_of_bucket(site: Site, call: Call) -> Lists:
 async def check_new_object(site: Site, call: Call) -> None:
     """Check the list that comes with a new object, if any. Raises S3Error."""
     if any(name.startswith(("x-amz-acl", "x-amz-grant-")) for name in call.headers):
-        check_object_grants(call.headers, call.owner, await lists_of_bucket(site, call))
+        check_object_grants(call.headers, (call.owner, call.owner_id), await lists_of_bucket(site, call))
 
 
 class AclHandlers:
@@ -49,7 +49,7 @@ class AclHandlers:
     async def get_bucket(self, call: Call) -> Reply:
         """GetBucketAcl."""
         view = await self._owners_view(call)
-        return Reply(200, [TYPE_FIELD], policy_document(call.owner, grants_of(_lists(view))))
+        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(_lists(view))))
 
     async def put_bucket(self, call: Call) -> Reply:
         """PutBucketAcl: canned, as headers, or as a document."""
@@ -62,7 +62,7 @@ class AclHandlers:
         """GetObjectAcl: what the bucket gives."""
         view = await self._owners_view(call)
         await self._require_object(call)
-        return Reply(200, [TYPE_FIELD], policy_document(call.owner, grants_of(_lists(view), bucket=False)))
+        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(_lists(view), bucket=False)))
 
     async def put_object(self, call: Call) -> Reply:
         """PutObjectAcl: accepted when it says what the bucket gives anyway, or nothing beside the owner's rights."""
@@ -77,11 +77,11 @@ class AclHandlers:
     async def _given(self, call: Call) -> list[Grant]:
         """Raises S3Error, also when there is both or neither of headers and a document."""
         body = await call.payload.read(ACL_BYTES_MAX)
-        grants = grants_of_headers(call.headers, call.owner)
+        grants = grants_of_headers(call.headers, (call.owner, call.owner_id))
         if grants is None:
             if not body:
                 raise S3Error("MissingSecurityHeader", details={"MissingHeaderName": "x-amz-acl"})
-            return grants_of_document(parse(body, "AccessControlPolicy"), call.owner)
+            return grants_of_document(parse(body, "AccessControlPolicy"), (call.owner, call.owner_id))
         if body:
             raise S3Error("UnexpectedContent")
         return grants

@@ -108,6 +108,11 @@ class Call:
         return self.request.query
 
     @property
+    def owner_id(self) -> str:
+        """How documents call the owner of the bucket: by the requester's own name where it is the requester's account."""
+        return self.ctx.identity.user if self.owner == self.account else self.owner
+
+    @property
     def name(self) -> ObjectName:
         return ObjectName(self.owner, self.bucket, self.key)
 

@@ -77,7 +77,7 @@ def _read(body: bytes) -> tuple[list[tuple[str, Conditions]], bool]:
 def _one(element: Element) -> tuple[str, Conditions]:
     key = element.findtext("Key", "")
     if not key:
-        raise S3Error("MalformedXML")
+        raise S3Error("UserKeyMustBeSpecified" if element.findall("Key") else "MalformedXML")
     if element.findtext("VersionId", "null") not in ("", "null"):
         raise S3Error("NotImplemented", "Versions are not implemented.")
     etag = element.findtext("ETag", "")

@@ -81,6 +81,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "ServiceUnavailable": (503, "Too few replicas answered. Reduce your request rate and try again."),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed for this account."),
     "UnexpectedContent": (400, "This request does not support content"),
+    "UserKeyMustBeSpecified": (
+        400,
+        "The bucket POST must contain the specified field name. If it is specified, check the order of the fields.",
+    ),
     "UnresolvableGrantByEmailAddress": (400, "The email address you provided does not match any account on record."),
 }
 

@@ -27,6 +27,9 @@ CANNED_BUCKET = ("private", "public-read", "public-read-write", "authenticated-r
 OWNERS_OWN = ("private", "bucket-owner-full-control", "bucket-owner-read")
 """Canned lists of objects that give nobody but the owner anything."""
 
+Owner = tuple[str, ...]
+"""The names that mean the owner."""
+
 _ID = re.compile(r"[^\s,.\"'<>][^\s,\"'<>]{0,255}")
 _HEADER_PART = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*"?([^",]*)"?\s*', re.IGNORECASE)
 
@@ -66,7 +69,7 @@ def canned(name: str) -> list[Grant]:
     raise invalid_argument("", "x-amz-acl", name)
 
 
-def grants_of_headers(headers: Mapping[str, str], owner: str) -> list[Grant] | None:
+def grants_of_headers(headers: Mapping[str, str], owner: Owner) -> list[Grant] | None:
     """What `x-amz-acl` or `x-amz-grant-*` say; None when there is neither. Raises S3Error."""
     named = {header: permission for header, permission in GRANT_HEADERS.items() if header in headers}
     if "x-amz-acl" in headers:
@@ -85,13 +88,13 @@ def grants_of_headers(headers: Mapping[str, str], owner: str) -> list[Grant] | N
     return [grant for grant in found if grant is not None]
 
 
-def grants_of_document(tree: Element, owner: str) -> list[Grant]:
+def grants_of_document(tree: Element, owner: Owner) -> list[Grant]:
     """What an AccessControlPolicy says. Raises S3Error MalformedACLError, InvalidArgument, AccessDenied for another owner."""
     named = [one.findtext("ID", "") for one in tree.findall("Owner")]
     lists = tree.findall("AccessControlList")
     if len(named) != 1 or len(lists) != 1:
         raise S3Error("MalformedACLError")
-    if named[0] != owner:
+    if named[0] not in owner:
         raise S3Error("AccessDenied")
     found = []
     for one in lists[0].findall("Grant"):
@@ -110,7 +113,7 @@ def _grantee(element: Element) -> tuple[str, str]:
     raise S3Error("MalformedACLError")
 
 
-def _grant(kind: str, text: str, permission: str, owner: str) -> Grant | None:
+def _grant(kind: str, text: str, permission: str, owner: Owner) -> Grant | None:
     """None for what the owner has anyway."""
     if kind == "emailaddress":
         raise S3Error("UnresolvableGrantByEmailAddress")
@@ -121,7 +124,7 @@ def _grant(kind: str, text: str, permission: str, owner: str) -> Grant | None:
         if not who:
             raise invalid_argument("Invalid group uri", "Group/URI", text)
         return Grant(who, permission)
-    if text == owner:
+    if text in owner:
         return None
     if not _ID.fullmatch(text):
         raise invalid_argument("Invalid id", "CanonicalUser/ID", text)
@@ -162,7 +165,7 @@ def grants_of(lists: Lists, *, bucket: bool = True) -> Iterator[Grant]:
             yield Grant(word, "WRITE")
 
 
-def check_object_grants(headers: Mapping[str, str], owner: str, lists: Lists) -> None:
+def check_object_grants(headers: Mapping[str, str], owner: Owner, lists: Lists) -> None:
     """A list for a single object must say what holds anyway. Raises S3Error AccessControlListNotSupported, InvalidArgument."""
     if headers.get("x-amz-acl") in OWNERS_OWN and GRANT_HEADERS.keys().isdisjoint(headers):
         return

@@ -32,7 +32,7 @@ class ListingHandlers:
         parts = [leaf("Marker", show(marker))]
         if more and delimiter and rows:
             parts.append(leaf("NextMarker", show(rows[-1].name)))
-        return self._reply(call, limit, more, [*parts, *_contents(call, rows, show, owners=True)])
+        return self._reply(call, limit, more, parts, _contents(call, rows, show, owners=True))
 
     async def list_v2(self, call: Call) -> Reply:
         """ListObjectsV2. A continuation token is the last name of the page before, encoded."""
@@ -40,15 +40,14 @@ class ListingHandlers:
         limit, show = limit_of(fields), shown(fields)
         token, start = fields.get("continuation-token"), fields.get("start-after", "")
         rows, more = await self._page(call, limit, start if token is None else _name_of(token))
-        parts = [leaf("KeyCount", len(rows))]
+        parts = [leaf("NextContinuationToken", _token_of(rows[-1].name))] if more and rows else []
         if token is not None:
             parts.append(leaf("ContinuationToken", token))
         if "start-after" in fields:
             parts.append(leaf("StartAfter", show(start)))
-        if more and rows:
-            parts.append(leaf("NextContinuationToken", _token_of(rows[-1].name)))
+        parts.append(leaf("KeyCount", len(rows)))
         owners = fields.get("fetch-owner") == "true"
-        return self._reply(call, limit, more, [*parts, *_contents(call, rows, show, owners=owners)])
+        return self._reply(call, limit, more, parts, _contents(call, rows, show, owners=owners))
 
     async def list_versions(self, call: Call) -> Reply:
         """ListObjectVersions of a bucket that never had versions: every object is its own only version, "null"."""
@@ -57,18 +56,16 @@ class ListingHandlers:
         marker, prefix = fields.get("key-marker", ""), fields.get("prefix", "")
         rows, more = await self._page(call, limit, marker)
         parts = [leaf("Name", call.bucket), leaf("Prefix", show(prefix)), leaf("KeyMarker", show(marker))]
-        parts += [leaf("VersionIdMarker", fields.get("version-id-marker", "")), leaf("MaxKeys", limit)]
-        if "delimiter" in fields:
-            parts.append(leaf("Delimiter", show(fields["delimiter"])))
+        parts.append(leaf("VersionIdMarker", fields.get("version-id-marker", "")))
+        if more and rows:
+            parts.append(leaf("NextKeyMarker", show(rows[-1].name)))
+            parts += [] if isinstance(rows[-1], Subdir) else [leaf("NextVersionIdMarker", "null")]
+        parts.append(leaf("MaxKeys", limit))
         if "encoding-type" in fields:
             parts.append(leaf("EncodingType", "url"))
+        if "delimiter" in fields:
+            parts.append(leaf("Delimiter", show(fields["delimiter"])))
         parts.append(leaf("IsTruncated", more))
-        if more and rows:
-            last = rows[-1]
-            parts += [
-                leaf("NextKeyMarker", show(last.name)),
-                *(() if isinstance(last, Subdir) else (leaf("NextVersionIdMarker", "null"),)),
-            ]
         contents = _contents(
             call, rows, show, owners=True, element="Version", more=(leaf("VersionId", "null"), leaf("IsLatest", True))
         )
@@ -84,15 +81,15 @@ class ListingHandlers:
         return listing.rows[:limit], len(listing.rows) > limit
 
     @staticmethod
-    def _reply(call: Call, limit: int, more: bool, parts: list[str]) -> Reply:
+    def _reply(call: Call, limit: int, more: bool, marks: list[str], contents: list[str]) -> Reply:
         fields, show = call.query, shown(call.query)
-        head = [leaf("Name", call.bucket), leaf("Prefix", show(fields.get("prefix", ""))), leaf("MaxKeys", limit)]
+        head = [leaf("Name", call.bucket), leaf("Prefix", show(fields.get("prefix", ""))), *marks, leaf("MaxKeys", limit)]
         if fields.get("delimiter"):
             head.append(leaf("Delimiter", show(fields["delimiter"])))
         if "encoding-type" in fields:
             head.append(leaf("EncodingType", "url"))
         head.append(leaf("IsTruncated", more))
-        return Reply(200, [TYPE_FIELD], document("ListBucketResult", [*head, *parts]))
+        return Reply(200, [TYPE_FIELD], document("ListBucketResult", [*head, *contents]))
 
 
 def shown_row_etag(row: ObjectRow) -> str:
@@ -110,7 +107,7 @@ def _contents(
     more: Sequence[str] = (),
 ) -> list[str]:
     """The entries of a page; `more` goes into each object's."""
-    owner = (owner_of(call.owner),) if owners else ()
+    owner = (owner_of(call.owner_id),) if owners else ()
     contents, prefixes = [], []
     for row in rows:
         if isinstance(row, Subdir):

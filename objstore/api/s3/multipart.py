@@ -15,7 +15,7 @@ from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, owne
 from objstore.auth.s3checks import NAMES
 from objstore.formats.messages import Query
 from objstore.model.checksums import PARTS_MAX, ChecksumAlgorithm, ChecksumType
-from objstore.model.errors import PartMissing, UploadNotFound
+from objstore.model.errors import ContainerNotFound, PartMissing, UploadNotFound
 from objstore.model.parts import Part, valid_id, whole_checksum
 from objstore.model.ranges import Span, parse_ranges
 from objstore.model.rows import Subdir
@@ -84,7 +84,7 @@ class MultipartHandlers:
         upload = await self._site.store.list_parts(call.ctx, call.name, _id(call))
         behind = [part for part in upload.parts if part.number > marker]
         page, show = behind[:limit], shown(call.query)
-        owner = owner_of(call.owner)
+        owner = owner_of(call.owner_id)
         head = [leaf("Bucket", call.bucket), leaf("Key", show(call.key)), leaf("UploadId", upload.id)]
         head += [owner.replace("Owner>", "Initiator>"), owner, leaf("StorageClass", "STANDARD")]
         head += [leaf("PartNumberMarker", marker), leaf("NextPartNumberMarker", page[-1].number if page else 0)]
@@ -107,12 +107,15 @@ class MultipartHandlers:
             last = page[-1]
             key, id_ = (last.name, "") if isinstance(last, Subdir) else (last.key, last.id)
             parts += [leaf("NextKeyMarker", show(key)), leaf("NextUploadIdMarker", id_)]
-        parts += [leaf("Prefix", show(prefix)), leaf("MaxUploads", limit), leaf("IsTruncated", len(found) > limit)]
         if delimiter:
             parts.append(leaf("Delimiter", show(delimiter)))
+        if prefix:
+            parts.append(leaf("Prefix", show(prefix)))
+        parts.append(leaf("MaxUploads", limit))
         if "encoding-type" in fields:
             parts.append(leaf("EncodingType", "url"))
-        owner = owner_of(call.owner)
+        parts.append(leaf("IsTruncated", len(found) > limit))
+        owner = owner_of(call.owner_id)
         for one in page:
             if isinstance(one, Subdir):
                 parts.append(group("CommonPrefixes", (leaf("Prefix", show(one.name)),)))
@@ -126,6 +129,8 @@ class MultipartHandlers:
         """CompleteMultipartUpload."""
         body = await call.payload.read(BODY_BYTES_MAX)
         if not body:
+            if await self._site.store.peek_container(call.owner, call.bucket) is None:
+                raise ContainerNotFound("there is no such container")
             raise S3Error("InvalidRequest", "You must specify at least one part")
         wanted = [_wanted(element) for element in parse(body, "CompleteMultipartUpload", TAGS_MAX).findall("Part")]
         if not 1 <= len(wanted) <= PARTS_MAX:

@@ -188,7 +188,10 @@ async def source_of(site: Site, call: Call) -> ObjectName:
 def copy_source(text: str, account: str) -> ObjectName:
     """The bucket and key in `x-amz-copy-source`, percent-decoded once. Raises S3Error InvalidArgument, NotImplemented."""
     path, _, query = text.partition("?")
-    if query.removeprefix("versionId=") not in ("", "null"):
+    version = query.removeprefix("versionId=")
+    if query and (version == query or "&" in query):
+        raise invalid_argument("Unsupported copy source parameter.", "x-amz-copy-source", text)
+    if version not in ("", "null"):
         raise S3Error("NotImplemented", details={"Header": "x-amz-copy-source"})
     try:
         name = unquote_to_bytes(path).decode()

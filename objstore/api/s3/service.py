@@ -35,7 +35,7 @@ class ServiceHandlers:
         buckets = [
             group("Bucket", (leaf("Name", row.name), leaf("CreationDate", iso_date(row.put_timestamp)))) for row in rows[:limit]
         ]
-        parts = [owner_of(call.account), group("Buckets", buckets)]
+        parts = [owner_of(call.owner_id), group("Buckets", buckets)]
         if len(rows) > limit:
             parts.append(leaf("ContinuationToken", rows[limit - 1].name))
         if "prefix" in call.query:
@@ -63,7 +63,7 @@ class BucketHandlers:
             raise S3Error("AccessDenied")
         check_bucket_name(call.bucket)
         await self._check_configuration(call)
-        values = lists_of(grants_of_headers(call.headers, call.account) or []).values
+        values = lists_of(grants_of_headers(call.headers, (call.account, call.owner_id)) or []).values
         given = {key: value for key, value in values.items() if value}
         if not await self._site.store.create_bucket(call.ctx, call.account, call.bucket, given):
             raise S3Error("BucketAlreadyOwnedByYou", details={"BucketName": call.bucket})
