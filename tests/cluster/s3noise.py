@@ -68,7 +68,7 @@ HEADERS: dict[str, list[str]] = {
     "Transfer-Encoding": ["chunked", "gzip, chunked", "x"], "Host": ["", "a..b", "x:99999", "[::1]"], "Referer": TEXTS,
 }  # fmt: skip
 STREAMING = [SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER]
-PAYLOADS = ["", UNSIGNED, *STREAMING, *STREAMING, "x", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "0" * 64]
+PAYLOADS = [None, "", UNSIGNED, *STREAMING, *STREAMING, "x", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "0" * 64]
 XML_PIECES = [
     "<Delete>", "</Delete>", "<Object>", "</Object>", "<Key>k</Key>", "<Key>", "</Key>", "<Quiet>true</Quiet>", "<Part>",
     "</Part>", "<PartNumber>1</PartNumber>", "<ETag>x</ETag>", "<CompleteMultipartUpload>", "</CompleteMultipartUpload>",
@@ -114,9 +114,9 @@ class Noisy:
         rng = self._rng
         method = rng.choice(METHODS[:5] if rng.random() < 0.9 else METHODS)
         target, headers, body = self._target(), self._headers(), self._body()
-        payload = rng.choice(PAYLOADS) if rng.random() < 0.2 else ""
+        payload = rng.choice(PAYLOADS) if rng.random() < 0.2 else None
         chunks = [body, b"x" * rng.choice([0, 1, 9000])] if rng.random() < 0.5 else [body]
-        if payload in STREAMING and rng.random() < 0.9:
+        if payload is not None and payload in STREAMING and rng.random() < 0.9:
             headers["x-amz-decoded-content-length"] = str(sum(map(len, chunks)))
             headers |= {"x-amz-trailer": CRC_TRAILER} if payload.endswith("-TRAILER") else {}
         kind = rng.random()
@@ -128,7 +128,7 @@ class Noisy:
             )  # fmt: skip
         except (ValueError, UnicodeError):  # more than the signer takes: send it unsigned
             raw = Raw(method, target, (("Host", "localhost"), *headers.items())).carrying(body)
-        if payload in STREAMING:
+        if payload is not None and payload in STREAMING:
             parts = encoded(raw, payload, [chunk for chunk in chunks if chunk])
             raw = raw.carrying(b"".join(self._shuffled(parts)))
         if kind > 0.95:

@@ -138,6 +138,63 @@ def test_conditions_where_nothing_is(endpoint: str, key: str) -> None:
     assert (answer.status, answer.code) == (412, "PreconditionFailed")
 
 
+def test_conditions_that_writes_do_not_have(endpoint: str, key: str) -> None:
+    """None is dropped: what was to be guarded by it is not changed."""
+    assert call(endpoint, "PUT", key, b"old").status == 200
+    date = "Sat, 27 Jun 2015 00:00:00 GMT"
+    for name in ("If-Modified-Since", "If-Unmodified-Since"):
+        for target, headers in ((key, {}), (f"{key}-copy", {"x-amz-copy-source": key})):
+            answer = call(endpoint, "PUT", target, BODY, {name: date, **headers})
+            assert (answer.status, answer.code, told(answer, "Header")) == (501, "NotImplemented", name)
+    for name, value in (("x-amz-if-match-size", "9"), ("x-amz-if-match-last-modified-time", date)):
+        answer = call(endpoint, "DELETE", key, headers={name: value})
+        assert (answer.status, answer.code, told(answer, "Header")) == (501, "NotImplemented", name)
+    for element in ("<Size>9</Size>", f"<LastModifiedTime>{date}</LastModifiedTime>"):
+        body = f"<Delete><Object><Key>{key.removeprefix('/bucket/')}</Key>{element}</Object></Delete>".encode()
+        assert call(endpoint, "POST", "/bucket?delete", body, {"Content-MD5": digest(body)}).code == "MalformedXML"
+    assert call(endpoint, "GET", key).body == b"old"
+
+
+def test_deletes_under_conditions(endpoint: str, key: str) -> None:
+    """Where nothing is, If-Match fails; a plain DELETE does not."""
+    for tag in ('"a"', "*"):
+        answer = call(endpoint, "DELETE", key, headers={"If-Match": tag})
+        assert (answer.status, answer.code) == (404, "NoSuchKey")
+    assert call(endpoint, "DELETE", key).status == 204
+    etag = call(endpoint, "PUT", key, BODY).fields["etag"]
+    answer = call(endpoint, "DELETE", key, headers={"If-Match": '"a"'})
+    assert (answer.status, answer.code) == (412, "PreconditionFailed")
+    assert call(endpoint, "DELETE", key, headers={"If-Match": etag}).status == 204
+    assert call(endpoint, "GET", key).code == "NoSuchKey"
+
+
+def test_no_object_is_taken_for_safer_than_it_is(endpoint: str, key: str) -> None:
+    """Encryption and locks are refused, not dropped."""
+    upload, _ = begun(endpoint, key)
+    source = f"{key}-source"
+    assert call(endpoint, "PUT", source, BODY).status == 200
+    copied = {"x-amz-copy-source": source}
+    part = f"{key}?partNumber=2&{upload.partition('?')[2]}"
+    encrypted = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-key")
+    for method, target, headers in (
+        ("PUT", key, {}),
+        ("PUT", key, copied),
+        ("POST", f"{key}?uploads", {}),
+        ("PUT", part, {}),
+        ("PUT", part, copied),
+    ):
+        for name in encrypted:
+            answer = call(endpoint, method, target, b"" if headers or method == "POST" else BODY, {name: "AES256", **headers})
+            assert (answer.status, answer.code, told(answer, "Header")) == (501, "NotImplemented", name), (method, target)
+        answer = call(endpoint, method, target, b"", {"x-amz-object-lock-mode": "COMPLIANCE", **headers})
+        assert (answer.status, answer.code) == (400, "InvalidRequest"), (method, target)
+        assert told(answer, "Message") == "Bucket is missing ObjectLockConfiguration"
+    for method in ("GET", "HEAD"):
+        assert call(endpoint, method, key, headers={encrypted[1]: "a"}).status == 404
+        assert call(endpoint, method, source, headers={encrypted[1]: "a"}).status == 400
+    assert told(call(endpoint, "GET", source, headers={encrypted[1]: "a"}), "Message").startswith("The encryption parameters")
+
+
 def test_ranges_and_parts_of_a_plain_object(endpoint: str, key: str) -> None:
     assert call(endpoint, "PUT", key, BODY, {CRC_TRAILER: crc_text(BODY)}).status == 200
     several = call(endpoint, "GET", key, headers={"Range": "bytes=0-1,3-4", "x-amz-checksum-mode": "ENABLED"})

@@ -80,5 +80,7 @@ def _one(element: Element) -> tuple[str, Conditions]:
         raise S3Error("UserKeyMustBeSpecified" if element.findall("Key") else "MalformedXML")
     if element.findtext("VersionId", "null") not in ("", "null"):
         raise S3Error("NotImplemented", "Versions are not implemented.")
+    if element.findall("Size") or element.findall("LastModifiedTime"):  # conditions that only directory buckets have
+        raise S3Error("MalformedXML")
     etag = element.findtext("ETag", "")
     return key, Conditions(if_match=frozenset((etag.strip('"'),))) if etag else NO_CONDITIONS

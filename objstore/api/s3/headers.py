@@ -19,6 +19,7 @@ OVERRIDES = {
     "response-content-type": "Content-Type",
     "response-expires": "Expires",
 }
+_ENCRYPTION, _LOCK = "server-side-encryption", "x-amz-object-lock-"
 _TITLES = {name: name.title() for name in KEPT}
 
 
@@ -42,6 +43,23 @@ def user_metadata(headers: Mapping[str, str]) -> dict[str, str]:
     if size > USER_BYTES_MAX:
         raise S3Error("MetadataTooLarge", details={"Size": str(size), "MaxSizeAllowed": str(USER_BYTES_MAX)})
     return user
+
+
+def check_promises(headers: Mapping[str, str]) -> None:
+    """What is written must not be taken for safer than it is. Raises S3Error NotImplemented for encryption, and InvalidRequest for
+    a lock, as S3 does in a bucket without them.
+    """
+    for name in headers:
+        if _ENCRYPTION in name:
+            raise S3Error("NotImplemented", details={"Header": name})
+        if name.startswith(_LOCK):
+            raise S3Error("InvalidRequest", "Bucket is missing ObjectLockConfiguration")
+
+
+def check_no_keys(headers: Mapping[str, str]) -> None:
+    """A read with what would decrypt. Raises S3Error InvalidRequest, as nothing is encrypted."""
+    if any(_ENCRYPTION in name for name in headers):
+        raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
 
 
 def override_fields(query: Mapping[str, str]) -> Fields:

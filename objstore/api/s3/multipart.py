@@ -8,7 +8,7 @@ from objstore.api.s3.acl import check_new_object
 from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
-from objstore.api.s3.headers import kept_headers, user_metadata
+from objstore.api.s3.headers import check_promises, kept_headers, user_metadata
 from objstore.api.s3.listings import limit_of, shown
 from objstore.api.s3.objects import DEFAULT_TYPE, checksum_fields, checksum_leaves, source_conditions, source_of, write_conditions
 from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, owner_of, parse
@@ -37,6 +37,7 @@ class MultipartHandlers:
     async def begin(self, call: Call) -> Reply:
         """CreateMultipartUpload."""
         headers = call.headers
+        check_promises(headers)
         algorithm, kind = _checksum_wanted(headers)
         content_type = headers.get("content-type") or DEFAULT_TYPE
         await check_new_object(self._site, call)
@@ -50,6 +51,7 @@ class MultipartHandlers:
 
     async def put_part(self, call: Call) -> Reply:
         """UploadPart."""
+        check_promises(call.headers)
         size = call.payload.size
         if size is None:
             raise S3Error("MissingContentLength")
@@ -64,6 +66,7 @@ class MultipartHandlers:
     async def copy_part(self, call: Call) -> Reply:
         """UploadPartCopy: a part whose bytes are (a range of) another object."""
         headers, number, id_ = call.headers, _number(call.query), _id(call)
+        check_promises(headers)
         source = await source_of(self._site, call)
         wanted = headers.get("x-amz-copy-source-range")
         read = await self._site.store.open_object(call.ctx, ReadRequest(source, source_conditions(headers)))

@@ -11,7 +11,7 @@ from objstore.api.s3.acl import check_new_object
 from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, owner_of_bucket
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
-from objstore.api.s3.headers import kept_headers, object_fields, override_fields, user_metadata
+from objstore.api.s3.headers import check_no_keys, check_promises, kept_headers, object_fields, override_fields, user_metadata
 from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf
 from objstore.model.checksums import ChecksumAlgorithm
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
@@ -21,6 +21,13 @@ from objstore.model.ranges import ByteRange, Span, parse_ranges
 from objstore.proxy.operations import CopyRequest, NewObject, ObjectRead, ReadRequest
 
 DEFAULT_TYPE = "binary/octet-stream"
+NO_WRITE_CONDITIONS = {
+    "if-modified-since": "If-Modified-Since",
+    "if-unmodified-since": "If-Unmodified-Since",
+    "x-amz-if-match-last-modified-time": "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size": "x-amz-if-match-size",
+}
+"""The last two are for directory buckets (API reference, DeleteObject)."""
 ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
 
 
@@ -42,6 +49,11 @@ class ObjectHandlers:
         part = _part_number(call.query)
         request = ReadRequest(call.name, read_conditions(call.headers), ranges, head=head and ranges is None, part_number=part)
         read = await self._site.store.open_object(call.ctx, request)
+        try:
+            check_no_keys(call.headers)
+        except S3Error:
+            await read.close()
+            raise
         if part is not None and part > 1 and read.parts is None:  # what was not uploaded in parts is its own only part
             await read.close()
             raise S3Error("InvalidPartNumber", details={"ActualPartCount": "1", "PartNumberRequested": str(part)})
@@ -56,6 +68,7 @@ class ObjectHandlers:
             details = {"ProposedSize": str(call.payload.size), "MaxSizeAllowed": str(OBJECT_BYTES_MAX)}
             raise S3Error("EntityTooLarge", details=details)
         headers = call.headers
+        check_promises(headers)
         await check_new_object(self._site, call)
         content_type = headers.get("content-type") or DEFAULT_TYPE
         kept, expected = kept_headers(headers, call.payload.mode.chunked), md5_of(headers)
@@ -67,13 +80,14 @@ class ObjectHandlers:
         return Reply(200, fields)
 
     async def delete(self, call: Call) -> Reply:
-        """DeleteObject: to delete what is not there is no failure."""
+        """DeleteObject: to delete what is not there is no failure, unless If-Match says that something is."""
         conditions = write_conditions(call.headers)
         try:
-            with under_conditions(conditions):
+            with under_conditions(conditions, missing=True):
                 await self._site.store.delete_object(call.ctx, call.name, conditions)
         except ObjectNotFound:
-            pass
+            if conditions.if_match is not None:
+                raise
         return Reply(204)
 
     async def attributes(self, call: Call) -> Reply:
@@ -97,6 +111,7 @@ class ObjectHandlers:
     async def copy(self, call: Call) -> Reply:
         """CopyObject. An object copied onto itself must change something."""
         headers = call.headers
+        check_promises(headers)
         source = await source_of(self._site, call)
         await check_new_object(self._site, call)
         directive = headers.get("x-amz-metadata-directive", "COPY")
@@ -172,7 +187,12 @@ def source_conditions(headers: Mapping[str, str]) -> Conditions:
 
 
 def write_conditions(headers: Mapping[str, str]) -> Conditions:
-    """If-Match, and `If-None-Match: *`. Raises S3Error NotImplemented for other tags of the latter, as S3 does."""
+    """If-Match, and `If-None-Match: *`. Raises S3Error NotImplemented for other tags of the latter and for other conditions, as S3
+    does: a change must not be made without the condition that it was to have.
+    """
+    for name, title in NO_WRITE_CONDITIONS.items():
+        if name in headers:
+            raise S3Error("NotImplemented", details={"Header": title})
     conditions = parse_conditions({name: headers[name] for name in ("if-match", "if-none-match") if name in headers})
     if conditions.if_none_match is not None and conditions.if_none_match != {ANY}:
         raise S3Error("NotImplemented", details={"Header": "If-None-Match"})
