@@ -1,14 +1,12 @@
 """DeleteObjects: up to a thousand keys in one request, each with an outcome of its own."""
 
 import asyncio
-from collections.abc import Mapping
 
 from objstore.api.reply import Reply
 from objstore.api.s3.address import KEY_BYTES_MAX
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.errors import S3Error, s3_error, under_conditions
 from objstore.api.s3.xml import TYPE_FIELD, Element, document, group, leaf, parse
-from objstore.auth.s3checks import NAMES
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.errors import AccessDenied, ObjectNotFound, StoreError
 from objstore.model.names import ObjectName
@@ -27,9 +25,7 @@ class DeleteHandlers:
         self._site = site
 
     async def delete(self, call: Call) -> Reply:
-        """The document must be covered by Content-MD5 or by a checksum, as S3 has it: a signature that hashes it is not enough."""
-        if not _covered(call.headers):
-            raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+        """With Content-MD5, a checksum, or neither: S3 wants one of them, but there are clients that send none."""
         body = await call.payload.read(BODY_BYTES_MAX)
         if not body:
             raise S3Error("MissingRequestBodyError")
@@ -59,10 +55,6 @@ class DeleteHandlers:
             error = s3_error(failure)
             return group("Error", (leaf("Key", key), leaf("Code", error.code), leaf("Message", error.text)))
         return "" if quiet else group("Deleted", (leaf("Key", key),))
-
-
-def _covered(headers: Mapping[str, str]) -> bool:
-    return "content-md5" in headers or "x-amz-trailer" in headers or not NAMES.keys().isdisjoint(headers)
 
 
 def _read(body: bytes) -> tuple[list[tuple[str, Conditions]], bool]:
