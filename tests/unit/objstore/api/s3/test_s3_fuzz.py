@@ -212,13 +212,16 @@ LONG = ["," * 8_000, '"' * 8_000, "a/" * 4_000, " " * 8_000, "bytes=" + "0-0," *
 
 @pytest.mark.parametrize("value", LONG, ids=lambda value: f"{value[:6]!r}")
 def test_no_value_takes_long(value: str) -> None:
-    started = time.process_time()
-    names = ("if-match", "if-none-match", "x-amz-trailer", "content-md5")
-    read_headers(dict.fromkeys(names, value), PayloadMode.CHUNKS_SIGNED, value)
-    read_dates(value)
-    answered(lambda: S3Authenticator(REGION).claim_of(S3Facts("GET", "/", "", {"authorization": "AWS4-HMAC-SHA256 " + value})))
-    escape(value)
-    assert time.process_time() - started < 0.1
+    """The quickest of three: collecting garbage, and other threads, count as well."""
+    names, took_s = ("if-match", "if-none-match", "x-amz-trailer", "content-md5"), []
+    for _ in range(3):
+        started = time.process_time()
+        read_headers(dict.fromkeys(names, value), PayloadMode.CHUNKS_SIGNED, value)
+        read_dates(value)
+        answered(lambda: S3Authenticator(REGION).claim_of(S3Facts("GET", "/", "", {"authorization": "AWS4-HMAC-SHA256 " + value})))
+        escape(value)
+        took_s.append(time.process_time() - started)
+    assert min(took_s) < 0.1
 
 
 def test_no_pattern_repeats_what_repeats() -> None:
