@@ -123,6 +123,25 @@ def test_requests_that_nobody_signed(cluster: BlockingCluster, mine, bucket: str
     assert code("GET", "/o") == (403, "AccessDenied")
 
 
+def test_who_may_read_but_not_list(cluster: BlockingCluster, mine, theirs, bucket: str) -> None:
+    """What is missing is told to nobody who may not list: not by a copy, nor to the account's other users."""
+    assert Swift(cluster.endpoints[0]).request("POST", f"/{bucket}", headers={"X-Container-Read": ".r:*"}).status == 204
+    own, there, missing = f"own-{os.urandom(4).hex()}", {"Bucket": bucket, "Key": "o"}, {"Bucket": bucket, "Key": "missing"}
+    theirs.create_bucket(Bucket=own)
+    upload = theirs.create_multipart_upload(Bucket=own, Key="m")["UploadId"]
+    denied = ("AccessDenied", 403)
+    theirs.copy_object(Bucket=own, Key="c", CopySource=there)
+    assert code_of(theirs.copy_object, Bucket=own, Key="c", CopySource=missing) == denied
+    part = {"Bucket": own, "Key": "m", "UploadId": upload, "PartNumber": 1}
+    theirs.upload_part_copy(**part, CopySource=there)
+    assert code_of(theirs.upload_part_copy, **part, CopySource=missing) == denied
+    third = client_of(cluster, "test:tester3", "testing3")
+    assert third.get_object(**there)["Body"].read() == b"body"
+    assert code_of(third.get_object, **missing) == denied
+    assert code_of(mine.get_object, **missing) == ("NoSuchKey", 404)
+    assert code_of(mine.copy_object, Bucket=bucket, Key="c", CopySource=missing) == ("NoSuchKey", 404)
+
+
 def test_no_bucket_and_no_signature(cluster: BlockingCluster) -> None:
     base = cluster.endpoints[0]
     answer = requests.get(f"{base}/nobody-has-it/o", timeout=20)

@@ -51,10 +51,32 @@ BUCKET_MUTANTS = (
     ),
     Mutant(
         "who may not list is told what is missing",
-        "objstore/api/s3/api.py",
-        "            if call.owner != call.account:\n                await self._require_listing(call)\n",
+        "objstore/api/s3/call.py",
+        "        if not ctx.identity.owner_of(account):\n            await store.head_container(ctx, account, bucket)\n",
         "",
         f"{CLUSTER} -k nobody_signed",
+    ),
+    Mutant(
+        "all users of an account are told what is missing",
+        "objstore/api/s3/call.py",
+        "        if not ctx.identity.owner_of(account):\n            await store.head_container(ctx, account, bucket)\n",
+        "        if account.removeprefix('AUTH_') not in ctx.identity.groups:\n"
+        "            await store.head_container(ctx, account, bucket)\n",
+        f"{CLUSTER} -k but_not_list",
+    ),
+    Mutant(
+        "who may not list is told by a copy what is missing",
+        "objstore/api/s3/objects.py",
+        "missing_told(store, call.ctx, source.account, source.container)",
+        "missing_told(store, call.ctx, call.owner, call.bucket)",
+        f"{CLUSTER} -k but_not_list",
+    ),
+    Mutant(
+        "who may not list is told by a copied part what is missing",
+        "objstore/api/s3/multipart.py",
+        "missing_told(self._site.store, call.ctx, source.account, source.container)",
+        "missing_told(self._site.store, call.ctx, call.owner, call.bucket)",
+        f"{CLUSTER} -k but_not_list",
     ),
     Mutant(
         "anybody may change a bucket's list",

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 
@@ -13,7 +13,7 @@ from objstore.auth.s3body import Body
 from objstore.auth.s3payload import PayloadMode
 from objstore.auth.s3refusal import S3Refused
 from objstore.model.checksums import ChecksumAlgorithm, checksum_text
-from objstore.model.errors import BodyIncomplete, ChecksumMismatch
+from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ObjectNotFound
 from objstore.model.names import ObjectName
 from objstore.proxy.operations import Context, Store, Upload
 from objstore.runtime.interface import Clock, Rng
@@ -127,6 +127,19 @@ async def owner_of_bucket(store: Store, account: str, bucket: str, txn: str) -> 
     if not holder and not account:
         raise S3Error("NoSuchBucket", details={"BucketName": bucket})
     return holder or account
+
+
+@asynccontextmanager
+async def missing_told(store: Store, ctx: Context, account: str, bucket: str) -> AsyncIterator[None]:
+    """Around what may find that an object of a bucket is not there: who may not list the bucket is not told. Raises AccessDenied,
+    NotAuthenticated, ContainerNotFound instead of ObjectNotFound.
+    """
+    try:
+        yield
+    except ObjectNotFound:
+        if not ctx.identity.owner_of(account):
+            await store.head_container(ctx, account, bucket)
+        raise
 
 
 def md5_of(headers: Mapping[str, str]) -> str | None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from objstore.api.reply import Fields, Reply
 from objstore.api.s3.acl import check_new_object
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, missing_told
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import check_promises, kept_headers, user_metadata
@@ -69,7 +69,8 @@ class MultipartHandlers:
         check_promises(headers)
         source = await source_of(self._site, call)
         wanted = headers.get("x-amz-copy-source-range")
-        read = await self._site.store.open_object(call.ctx, ReadRequest(source, source_conditions(headers)))
+        async with missing_told(self._site.store, call.ctx, source.account, source.container):
+            read = await self._site.store.open_object(call.ctx, ReadRequest(source, source_conditions(headers)))
         try:
             span = _copied(wanted, read.size) if wanted is not None else Span(0, read.size)
             if span.length > OBJECT_BYTES_MAX:

@@ -8,7 +8,7 @@ from objstore.api.dates import last_modified
 from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
 from objstore.api.s3.acl import check_new_object
-from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, owner_of_bucket
+from objstore.api.s3.call import OBJECT_BYTES_MAX, Call, Site, md5_compared, md5_of, missing_told, owner_of_bucket
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import S3Error, invalid_argument, under_conditions
 from objstore.api.s3.headers import check_no_keys, check_promises, kept_headers, object_fields, override_fields, user_metadata
@@ -135,8 +135,10 @@ class ObjectHandlers:
             fresh_metadata=fresh,
             target_conditions=write_conditions(headers),
         )
+        store = self._site.store
         with under_conditions(request.target_conditions, missing=True):
-            result = await self._site.store.copy_object(call.ctx, request)
+            async with missing_told(store, call.ctx, source.account, source.container):
+                result = await store.copy_object(call.ctx, request)
         parts = (leaf("LastModified", iso_date(result.put.timestamp)), leaf("ETag", f'"{result.put.etag}"'))
         return Reply(200, [TYPE_FIELD], document("CopyObjectResult", parts))
 
