@@ -22,7 +22,11 @@ class Identity:
 
     def owner_of(self, account: str) -> bool:
         """Whether it has all rights in `account`. Accounts that begin with a dot are the store's own: not even a reseller's."""
-        return account in self.owns or (self.reseller and not account.startswith("."))
+        return account in self.owns or self.makes_and_deletes(account)
+
+    def makes_and_deletes(self, account: str) -> bool:
+        """Whether it may make and delete `account` as a whole, which is a reseller's alone: never the store's own ones."""
+        return self.reseller and not account.startswith(".")
 
 
 ANONYMOUS = Identity()

@@ -77,7 +77,7 @@ class Tables:
 
     async def put_account(self, ctx: Context, account: str, values: dict[str, str]) -> bool:
         """As Store."""
-        if not ctx.identity.reseller:
+        if not ctx.identity.makes_and_deletes(account):
             raise denial(ctx.identity)
         info = await self.account(account)
         if info.deleted and not await self._reaped(account):
@@ -101,7 +101,7 @@ class Tables:
 
     async def delete_account(self, ctx: Context, account: str) -> None:
         """As Store. What it contains is out of reach from then on, and removed by the account-reaper."""
-        if not ctx.identity.reseller:
+        if not ctx.identity.makes_and_deletes(account):
             raise denial(ctx.identity)
         info = await self.account(account)
         try:

@@ -152,6 +152,26 @@ def test_no_bucket_and_no_signature(cluster: BlockingCluster) -> None:
     assert requests.get(f"{base}/v1/AUTH_test/c/o", timeout=20).status_code == 401
 
 
+def test_the_stores_own_accounts_are_nobodys(cluster: BlockingCluster, mine, bucket: str) -> None:
+    """Neither a reseller nor an owner reads, changes or deletes them, or copies from them, through either API."""
+    mine.create_multipart_upload(Bucket=bucket, Key="open")
+    for user, key in (("admin:admin", "admin"), ("test:tester", "testing")):
+        swift = Swift(cluster.endpoints[0], user, key)
+        base, fields = cluster.endpoints[0], {"X-Auth-Token": swift.token, "X-Container-Write": "*:*"}
+        for account in (".buckets", ".multipart-AUTH_test", ".new"):
+            for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+                for path in ("", "/claims", f"/claims/{bucket}", f"/{bucket}"):
+                    answer = requests.request(method, f"{base}/v1/{account}{path}", headers=fields, timeout=20)
+                    assert answer.status_code == 403, (user, method, account, path)
+        copied = {"X-Copy-From": f"/claims/{bucket}", "X-Copy-From-Account": ".buckets", "Content-Length": "0"}
+        assert requests.put(f"{base}/v1/AUTH_test/{bucket}/x", headers=fields | copied, timeout=20).status_code == 403
+        client = client_of(cluster, user, key)
+        assert code_of(client.list_objects_v2, Bucket="claims") == ("NoSuchBucket", 404)
+        source = {"Bucket": ".buckets", "Key": f"claims/{bucket}"}
+        assert code_of(client.copy_object, Bucket=bucket, Key="x", CopySource=source)[1] in (400, 404)
+    assert mine.get_object(Bucket=bucket, Key="o")["Body"].read() == b"body"
+
+
 def test_a_bucket_for_another_account(mine, theirs, bucket: str) -> None:
     mine.put_bucket_acl(Bucket=bucket, GrantRead=f'id="{THEIRS}"')
     assert grants(mine, bucket) == grants(mine, bucket, Key="o") == [(THEIRS, "READ")]

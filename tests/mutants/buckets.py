@@ -8,6 +8,13 @@ CLUSTER = "tests/cluster/test_s3_buckets.py"
 
 BUCKET_MUTANTS = (
     Mutant(
+        "a reseller may delete the store's own accounts",
+        "objstore/model/identity.py",
+        'return self.reseller and not account.startswith(".")',
+        "return self.reseller",
+        f"{PROXY} -k touches",
+    ),
+    Mutant(
         "a name is claimed without a condition",
         BUCKETS,
         "ABSENT if claim is None else _instead_of(claim), txn)",

@@ -12,6 +12,7 @@ from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import AccessDenied, BucketClaimed, Conflict, ContainerNotFound, StoreError, Unavailable
 from objstore.model.identity import Identity
 from objstore.model.names import ObjectName
+from objstore.model.parts import hidden_account
 from objstore.proxy.bodies import from_memory
 from objstore.proxy.operations import Context, NewObject, Upload
 from objstore.proxy.store import ClusterStore
@@ -163,6 +164,10 @@ TOUCHES: list[Callable[[ClusterStore, Context], Awaitable[object]]] = [
     lambda store, ctx: store.post_container(ctx, CLAIMS_ACCOUNT, CLAIMS_CONTAINER, {"acl:write": "*:*"}),
     lambda store, ctx: store.head_container(ctx, CLAIMS_ACCOUNT, CLAIMS_CONTAINER),
     lambda store, ctx: store.head_account(ctx, CLAIMS_ACCOUNT),
+    lambda store, ctx: store.put_account(ctx, CLAIMS_ACCOUNT, {}),
+    lambda store, ctx: store.post_account(ctx, CLAIMS_ACCOUNT, {"acl:account": '{"admin": ["test"]}'}),
+    lambda store, ctx: store.delete_account(ctx, CLAIMS_ACCOUNT),
+    lambda store, ctx: store.delete_account(ctx, hidden_account(MINE)),
 ]
 
 
