@@ -121,7 +121,12 @@ def test_lists(s3, bucket: str) -> None:
         Bucket=bucket, Delimiter="/", KeyMarker=page["NextKeyMarker"], UploadIdMarker=page["NextUploadIdMarker"]
     )
     assert [one["UploadId"] for one in rest["Uploads"]] == [again, ids["c"]]
-    assert [one["Key"] for one in s3.list_multipart_uploads(Bucket=bucket, Prefix="a/")["Uploads"]] == ["a/1", "a/2"]
+    whole = s3.list_multipart_uploads(Bucket=bucket, Prefix="a/")
+    assert [one["Key"] for one in whole["Uploads"]] == ["a/1", "a/2"] and not whole["IsTruncated"]
+    assert (whole["NextKeyMarker"], whole["NextUploadIdMarker"]) == ("a/2", whole["Uploads"][-1]["UploadId"])
+    for asked in ({"Prefix": "none"}, {"Prefix": "a", "Delimiter": "/"}):
+        none = s3.list_multipart_uploads(Bucket=bucket, **asked)
+        assert (none["NextKeyMarker"], none["NextUploadIdMarker"]) == ("", "")
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0, "an upload is no object"
     for number in (3, 1, 2):
         s3.upload_part(Bucket=bucket, Key="c", UploadId=ids["c"], PartNumber=number, Body=b"x" * number)

@@ -98,7 +98,9 @@ class MultipartHandlers:
         return Reply(200, [TYPE_FIELD], document("ListPartsResult", [*head, *(_part_group(part) for part in page)]))
 
     async def list_uploads(self, call: Call) -> Reply:
-        """ListMultipartUploads."""
+        """ListMultipartUploads. The next markers are always there: of the last upload, also at the end, or empty
+        (API reference, ListMultipartUploads, the examples).
+        """
         fields, limit, show = call.query, limit_of(call.query, "max-uploads"), shown(call.query)
         marker, id_marker = fields.get("key-marker", ""), fields.get("upload-id-marker", "")
         prefix, delimiter = fields.get("prefix", ""), fields.get("delimiter", "")
@@ -107,10 +109,10 @@ class MultipartHandlers:
         found = await self._site.store.list_uploads(call.ctx, call.owner, call.bucket, query)
         page = found[:limit]
         parts = [leaf("Bucket", call.bucket), leaf("KeyMarker", show(marker)), leaf("UploadIdMarker", id_marker)]
-        if len(found) > limit and page:
-            last = page[-1]
-            key, id_ = (last.name, "") if isinstance(last, Subdir) else (last.key, last.id)
-            parts += [leaf("NextKeyMarker", show(key)), leaf("NextUploadIdMarker", id_)]
+        truncated = len(found) > limit
+        last = next((one for one in reversed(page) if truncated or not isinstance(one, Subdir)), Subdir(""))
+        key, id_ = (last.name, "") if isinstance(last, Subdir) else (last.key, last.id)
+        parts += [leaf("NextKeyMarker", show(key)), leaf("NextUploadIdMarker", id_)]
         if delimiter:
             parts.append(leaf("Delimiter", show(delimiter)))
         if prefix:
@@ -118,7 +120,7 @@ class MultipartHandlers:
         parts.append(leaf("MaxUploads", limit))
         if "encoding-type" in fields:
             parts.append(leaf("EncodingType", "url"))
-        parts.append(leaf("IsTruncated", len(found) > limit))
+        parts.append(leaf("IsTruncated", truncated))
         owner = owner_of(call.owner_id)
         for one in page:
             if isinstance(one, Subdir):
