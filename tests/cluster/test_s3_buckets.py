@@ -140,6 +140,9 @@ def test_who_may_read_but_not_list(cluster: BlockingCluster, mine, theirs, bucke
     assert code_of(third.get_object, **missing) == denied
     assert code_of(mine.get_object, **missing) == ("NoSuchKey", 404)
     assert code_of(mine.copy_object, Bucket=bucket, Key="c", CopySource=missing) == ("NoSuchKey", 404)
+    mine.put_bucket_acl(Bucket=bucket, GrantWrite=f'id="{THEIRS}"')
+    gone = {"Bucket": own, "Key": "missing"}
+    assert code_of(theirs.copy_object, Bucket=bucket, Key="c", CopySource=gone) == ("NoSuchKey", 404), "of one's own, all is told"
 
 
 def test_no_bucket_and_no_signature(cluster: BlockingCluster) -> None:

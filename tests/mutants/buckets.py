@@ -86,6 +86,13 @@ BUCKET_MUTANTS = (
         f"{CLUSTER} -k but_not_list",
     ),
     Mutant(
+        "what is missing in a copy's source is judged by its target",
+        "objstore/api/s3/call.py",
+        '        raise S3Error("NoSuchKey") from None\n',
+        "        raise\n",
+        f"{CLUSTER} -k but_not_list",
+    ),
+    Mutant(
         "anybody may change a bucket's list",
         "objstore/api/s3/acl.py",
         '        if not view.owner:\n            raise S3Error("AccessDenied")\n',

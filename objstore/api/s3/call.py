@@ -131,15 +131,16 @@ async def owner_of_bucket(store: Store, account: str, bucket: str, txn: str) -> 
 
 @asynccontextmanager
 async def missing_told(store: Store, ctx: Context, account: str, bucket: str) -> AsyncIterator[None]:
-    """Around what may find that an object of a bucket is not there: who may not list the bucket is not told. Raises AccessDenied,
-    NotAuthenticated, ContainerNotFound instead of ObjectNotFound.
+    """Around what may find that an object of a bucket is not there: who may not list the bucket is not told. Raises, instead of
+    ObjectNotFound, AccessDenied, NotAuthenticated, ContainerNotFound, or S3Error NoSuchKey: that is the last word, so what is
+    missing in a copy's source is not judged by the right to list its target.
     """
     try:
         yield
     except ObjectNotFound:
         if not ctx.identity.owner_of(account):
             await store.head_container(ctx, account, bucket)
-        raise
+        raise S3Error("NoSuchKey") from None
 
 
 def md5_of(headers: Mapping[str, str]) -> str | None:
