@@ -13,7 +13,6 @@ import base64
 import os
 import statistics
 import zlib
-from collections.abc import Callable
 
 import uvloop
 from botocore.auth import S3SigV4Auth
@@ -67,15 +66,13 @@ def compare(cluster: Cluster, method: str, token: Requests, signed: Signed, args
     keys = [f"object-{number % KEYS:07d}" for number in range(SIGNED_MAX)]
     body = token.body if method == "PUT" else None
     plain = [token.make(method, f"/{BUCKET}/{key}", body) for key in keys]
-    ratios, figures = [], ([], [])  # type: ignore[var-annotated]
+    ratios: list[float] = []
+    figures: tuple[list[float], list[float]] = ([], [])
     for turn in range(args.pairs):
         ours = [signed.make(method, key) for key in keys]  # signed now: a signature is good for 15 minutes
-        sides: list[Callable[[], float]] = [
-            lambda: slice_(cluster, plain, 201 if method == "PUT" else 200, args),
-            lambda o=ours: slice_(cluster, o, 200, args),  # type: ignore[misc]
-        ]
+        sides = ((plain, 201 if method == "PUT" else 200), (ours, 200))
         order = (0, 1) if turn % 2 == 0 else (1, 0)
-        pair = {side: sides[side]() for side in order}
+        pair = {side: slice_(cluster, *sides[side], args) for side in order}
         for side, value in pair.items():
             figures[side].append(value)
         ratios.append(pair[1] / pair[0])

@@ -58,8 +58,8 @@ class NodeService:
         self.loops = {loop.worker.name: loop for loop in loops}
 
     def register(self, dispatcher: Dispatcher) -> None:
-        dispatcher.on(NodeStatus, self.status)  # type: ignore[arg-type]
-        dispatcher.on(RunDaemon, self.run_daemon)  # type: ignore[arg-type]
+        dispatcher.on(NodeStatus, self.status)
+        dispatcher.on(RunDaemon, self.run_daemon)
 
     async def status(self, _request: NodeStatus, _context: CallContext) -> NodeReport:
         """As NodeStatus says."""

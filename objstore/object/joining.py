@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from objstore.formats.messages import Address, CompareMembers, PartitionDigests, Target
 from objstore.formats.messages.objectsync import DIGESTS_PER_CALL_MAX
 from objstore.model.errors import NodeError
 from objstore.object.holdings import Holdings
 from objstore.object.membership import Known
-from objstore.placement.places import Placement, Replica, members_of
+from objstore.placement.places import Placement, Replica, members_of, memberships
 from objstore.rpc.interface import Caller, PeerUnavailable
+from ring.ring import Ring
 
 logger = logging.getLogger("objstore.object")
 
@@ -26,23 +29,36 @@ class Joining:
         self._caller = caller
 
     async def run(self, holdings: Holdings) -> int:
-        """One pass; returns of how many partitions the device does not know yet that it holds all. Raises NodeError, OSError."""
-        device = holdings.device
+        """One pass; returns of how many partitions the device does not know yet that it holds all. Where it knows it of all and the
+        ring is the one of then, there is nothing to do. Raises NodeError, OSError.
+        """
+        device, membership = holdings.device, holdings.device.membership
+        rings = {policy: self._placement.ring(policy) for policy in self._placement.policies()}
+        settled = {policy for policy, ring in rings.items() if membership.settled.get(policy) is ring}
         current: Known = {}
         equal: Known = {}
-        for policy in self._placement.policies():
-            mine = await device.disk.run(lambda p=policy: self._placement.partitions_of(p, self._own, device.name))  # type: ignore[misc]
-            sets = {partition: self._placement.primaries(policy, partition) for partition in mine}
-            members = {partition: members_of(partition, replicas) for partition, replicas in sets.items()}
-            current.update({(policy, partition): one for partition, one in members.items()})
-            wanted = [p for p in mine if not device.membership.is_member(policy, p, members[p])]
+        for policy, ring in rings.items():
+            if policy in settled:
+                continue
+            sets, members = await device.disk.run(partial(self._look, ring, policy, device.name))
+            current |= {(policy, partition): one for partition, one in members.items()}
+            wanted = [partition for partition, one in members.items() if not membership.is_member(policy, partition, one)]
             for start in range(0, len(wanted), DIGESTS_PER_CALL_MAX):
                 part = wanted[start : start + DIGESTS_PER_CALL_MAX]
                 for partition in await self._equal(holdings, policy, part, sets, members):
                     equal[policy, partition] = members[partition]
-        if device.membership.learn(current, equal) and device.disk.failed is None:
-            await device.membership.save()
-        return sum(not device.membership.is_member(*key, members) for key, members in current.items())
+        if membership.learn(current, equal, settled) and device.disk.failed is None:
+            await membership.save()
+        missing = Counter(
+            policy for (policy, partition), one in current.items() if not membership.is_member(policy, partition, one)
+        )
+        membership.settled = {policy: ring for policy, ring in rings.items() if not missing[policy]}
+        return missing.total()
+
+    def _look(self, ring: Ring, policy: int, device: str) -> tuple[dict[int, tuple[Replica, ...]], dict[int, int]]:
+        """Of each partition that the device is a primary of: the primaries, and what tells this set of them apart. Blocking."""
+        sets = memberships(ring, policy, self._own, device)
+        return sets, {partition: members_of(partition, replicas) for partition, replicas in sets.items()}
 
     async def _equal(
         self, holdings: Holdings, policy: int, partitions: list[int], sets: dict[int, tuple[Replica, ...]], members: dict[int, int]

@@ -5,11 +5,13 @@ disk was replaced, does not know yet what was written before. Losing this knowle
 """
 
 import logging
+from collections.abc import Collection
 
 import msgspec
 
 from objstore.model.errors import NodeError
 from objstore.runtime.interface import Disk
+from ring.ring import Ring
 
 logger = logging.getLogger("objstore.object")
 
@@ -23,6 +25,8 @@ class Membership:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self.settled: dict[int, Ring] = {}
+        """By policy, the ring by which it is known of every partition, in this process."""
         self._known: Known = {}
         """By policy and partition, the digest of the primaries with whom this device was found equal."""
 
@@ -30,11 +34,12 @@ class Membership:
         """Whether the device was equal to all of `members` (see members_of) since it became one of them."""
         return self._known.get((policy, partition)) == members
 
-    def learn(self, current: Known, equal: Known) -> bool:
-        """`current`: all partitions of which the device is a primary today, and with whom; what it knew of any other is void.
-        `equal`: those found equal just now. Returns whether anything changed.
+    def learn(self, current: Known, equal: Known, settled: Collection[int] = ()) -> bool:
+        """`current`: all partitions of which the device is a primary today, and with whom; what it knew of any other is void, but
+        in the policies `settled`. `equal`: those found equal just now. Returns whether anything changed.
         """
-        known = {key: members for key, members in self._known.items() if current.get(key) == members} | equal
+        old = self._known.items()
+        known = {key: members for key, members in old if key[0] in settled or current.get(key) == members} | equal
         changed = known != self._known
         self._known = known
         return changed

@@ -86,10 +86,10 @@ class Replication:
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Answer other replicators."""
-        dispatcher.on(DigestPartitions, self.digests)  # type: ignore[arg-type]
-        dispatcher.on(ListPartition, self.list)  # type: ignore[arg-type]
-        dispatcher.on(ClaimPartition, self.claim)  # type: ignore[arg-type]
-        dispatcher.on(CompareMembers, self.compare_members)  # type: ignore[arg-type]
+        dispatcher.on(DigestPartitions, self.digests)
+        dispatcher.on(ListPartition, self.list)
+        dispatcher.on(ClaimPartition, self.claim)
+        dispatcher.on(CompareMembers, self.compare_members)
 
     def workers(self) -> list[Worker]:
         """The background jobs."""

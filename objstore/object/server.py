@@ -104,21 +104,18 @@ class ObjectServer:
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Become the one who answers for objects."""
-        for request, handler in (
-            (PutObject, self.put),
-            (PostObject, self.post),
-            (DeleteObject, self.delete),
-            (GetObject, self.get),
-            (StatObject, self.stat),
-            (PushObject, self.push),
-            (Prepare, self.prepare),
-            (GiveBack, self.give_back),
-            (ListQuarantine, self.list_quarantine),
-            (RestoreQuarantine, self.restore_quarantine),
-        ):
-            dispatcher.on(request, handler)  # type: ignore[arg-type]
-        dispatcher.on_stream(OpenPut, self.open_put)  # type: ignore[arg-type]
-        dispatcher.on_stream(ReadObject, self.read_object)  # type: ignore[arg-type]
+        dispatcher.on(PutObject, self.put)
+        dispatcher.on(PostObject, self.post)
+        dispatcher.on(DeleteObject, self.delete)
+        dispatcher.on(GetObject, self.get)
+        dispatcher.on(StatObject, self.stat)
+        dispatcher.on(PushObject, self.push)
+        dispatcher.on(Prepare, self.prepare)
+        dispatcher.on(GiveBack, self.give_back)
+        dispatcher.on(ListQuarantine, self.list_quarantine)
+        dispatcher.on(RestoreQuarantine, self.restore_quarantine)
+        dispatcher.on_stream(OpenPut, self.open_put)
+        dispatcher.on_stream(ReadObject, self.read_object)
         if self._replication is not None:
             self._replication.register(dispatcher)
 

@@ -62,6 +62,15 @@ class TablePlace:
     parents: tuple[IndexTarget | None, ...]
 
 
+def memberships(ring: Ring, policy: int, own: Collection[Address], device: str) -> dict[int, tuple[Replica, ...]]:
+    """The partitions of which a device of a process with addresses `own` is a primary, and all primaries of each. Goes over the
+    whole ring, and keeps nothing: for a thread, not for the event loop.
+    """
+    ids = {one.id for one in ring.devices if one is not None and (one.ip, one.port) in own and one.device == device}
+    mine = sorted({partition for row in ring.rows for partition, id_ in enumerate(row) if id_ in ids})
+    return {partition: tuple([_replica(one, partition, policy) for one in ring.primaries(partition)]) for partition in mine}
+
+
 def members_of(partition: int, replicas: Iterable[Replica]) -> int:
     """Tells sets of primaries of a partition apart: a digest of who they are, in any order; never 0."""
     text = repr((partition, sorted((*replica.address, replica.target.device) for replica in replicas)))
@@ -141,13 +150,9 @@ class Placement:
         """The storage policies that there are rings for."""
         return list(self._rings.objects)
 
-    def partitions_of(self, policy: int, own: Collection[Address], device: str) -> list[int]:
-        """The partitions of which a device of a process with addresses `own` is a primary. Goes over the whole ring: not for the
-        event loop.
-        """
-        ring = self._rings.objects[policy]
-        ids = {one.id for one in ring.devices if one is not None and (one.ip, one.port) in own and one.device == device}
-        return sorted({partition for row in ring.rows for partition, id_ in enumerate(row) if id_ in ids})
+    def ring(self, policy: int) -> Ring:
+        """The ring of a storage policy: another one when it has changed. Raises KeyError when there is none."""
+        return self._rings.objects[policy]
 
     def handoffs(self, place: ObjectPlace) -> Iterator[Replica]:
         """The devices behind the primaries, in the order in which to try them."""

@@ -117,7 +117,7 @@ class Buckets:
                     return
                 raise BucketClaimed(f"{bucket} is another account's")
             try:
-                await self._write(place, account, ABSENT if claim is None else _instead_of(claim), txn)
+                await self._write(place, account, claim, txn)
             except (PreconditionFailed, Conflict):
                 continue  # look again
             self._holders.pop(bucket, None)
@@ -151,9 +151,9 @@ class Buckets:
         version = (await self._finder.find(place, NO_BYTES, txn)).version
         return None if version is None else Claim(version.system.get(HOLDER, ""), version.etag, version.timestamp)
 
-    async def _write(self, place: ObjectPlace, account: str, conditions: Conditions, txn: str) -> None:
+    async def _write(self, place: ObjectPlace, account: str, instead: Claim | None, txn: str) -> None:
         body = claim_body(account, self._hlc.next())
-        after = await self._storer.check(place, conditions, txn)
+        conditions, after = (ABSENT, 0) if instead is None else (_instead_of(instead), instead.timestamp)
         upload = Upload(from_memory(body), len(body))
         await self._storer.put(_own(txn), Slot(place, after, None, conditions), NewObject("text/plain"), upload, {HOLDER: account})
 

@@ -4,7 +4,7 @@ cut (`local.py`), and the simulator's network.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from objstore.formats.messages import Address, Message
 
@@ -83,6 +83,7 @@ class Caller(Protocol):
         """Start a streamed call: the request is sent; `timeout_s` bounds each wait for progress, not the whole exchange."""
 
 
+M = TypeVar("M", bound=Message)
 Handler = Callable[[Message, CallContext], Awaitable[Message]]
 StreamHandler = Callable[[Message, Exchange, CallContext], Awaitable[None]]
 
@@ -94,14 +95,18 @@ class Dispatcher:
         self.handlers: dict[type[Message], Handler] = {}
         self.stream_handlers: dict[type[Message], StreamHandler] = {}
 
-    def on(self, request: type[Message], handler: Handler) -> None:
-        """Register the handler of a plain call. Raises ValueError when there is one already."""
+    def on(self, request: type[M], handler: Callable[[M, CallContext], Awaitable[Message]]) -> None:
+        """Register the handler of a plain call: it is given messages of this type alone. Raises ValueError
+        when there is one already.
+        """
         if request in self.handlers:
             raise ValueError(f"two handlers for {request.__name__}")
-        self.handlers[request] = handler
+        self.handlers[request] = cast(Handler, handler)
 
-    def on_stream(self, request: type[Message], handler: StreamHandler) -> None:
-        """Register the handler of a streamed call. Raises ValueError when there is one already."""
+    def on_stream(self, request: type[M], handler: Callable[[M, Exchange, CallContext], Awaitable[None]]) -> None:
+        """Register the handler of a streamed call: it is given messages of this type alone. Raises ValueError
+        when there is one already.
+        """
         if request in self.stream_handlers:
             raise ValueError(f"two handlers for {request.__name__}")
-        self.stream_handlers[request] = handler
+        self.stream_handlers[request] = cast(StreamHandler, handler)

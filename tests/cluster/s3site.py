@@ -1,5 +1,6 @@
 """A cluster as users of each kind see it, through either API."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,3 +45,10 @@ def running_site() -> Iterator[Site]:
 
 def put(site: Site, bucket: str, key: str) -> None:
     assert site.swift(OWNER, "PUT", f"/{bucket}/{key}", BODY).status == 201
+
+
+def new_bucket(site: Site) -> str:
+    """A bucket of the account's, which owns its name."""
+    name = f"bucket-{os.urandom(4).hex()}"
+    assert site.s3(OWNER, "PUT", f"/{name}").status == 200
+    return name

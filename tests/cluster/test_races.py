@@ -57,7 +57,7 @@ async def changing(cluster: Cluster) -> None:
 
 @asynccontextmanager
 async def trouble(cluster: Cluster, makes: Callable[[Cluster], object]) -> AsyncIterator[None]:
-    making = asyncio.ensure_future(makes(cluster))  # type: ignore[call-overload]
+    making = asyncio.ensure_future(makes(cluster))
     try:
         yield
         if making.done():

@@ -101,7 +101,7 @@ def test_requests_that_nobody_signed(cluster: BlockingCluster, mine, bucket: str
     fields = {"Host": f"{bucket}.{DOMAIN}"} if host else {}
 
     def code(method: str, path: str, **more: object) -> tuple[int, str]:
-        answer = requests.request(method, url + path, headers=fields, timeout=20, **more)  # type: ignore[arg-type]
+        answer = requests.request(method, url + path, headers=fields, timeout=20, **more)
         return answer.status_code, answer.text.partition("<Code>")[2].partition("<")[0]
 
     for path in ("/o", "/missing", "", "?acl", "?location"):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import s3raw
 from tests.cluster.s3raw import exchange
-from tests.cluster.s3site import BODY, NOBODY, OTHER, OWNER, PLAIN, RESELLER, Site, put, running_site
+from tests.cluster.s3site import BODY, NOBODY, OTHER, OWNER, PLAIN, RESELLER, Site, new_bucket, put, running_site
 from tests.faults.figures import Count
 
 
@@ -21,9 +21,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def bucket(site: Site) -> str:
-    name = f"bucket-{os.urandom(4).hex()}"
-    assert site.s3(OWNER, "PUT", f"/{name}").status == 200
-    return name
+    return new_bucket(site)
 
 
 SWIFT_HEADERS = {

@@ -17,8 +17,8 @@ BUCKET_MUTANTS = (
     Mutant(
         "a name is claimed without a condition",
         BUCKETS,
-        "ABSENT if claim is None else _instead_of(claim), txn)",
-        "Conditions(), txn)",
+        "conditions, after = (ABSENT, 0) if instead is None else (_instead_of(instead), instead.timestamp)",
+        "conditions, after = Conditions(), 0",
         f"{PROXY} -k 'race or meanwhile'",
     ),
     Mutant(

@@ -30,8 +30,7 @@ async def lists_of_bucket(site: Site, call: Call) -> Lists:
     settings = await site.store.peek_container(call.owner, call.bucket)
     if settings is None:
         raise ContainerNotFound("there is no such container")
-    values = settings.values
-    return Lists(*(values[key].value if key in values else "" for key in ("acl:read", "acl:write")))
+    return Lists.of(settings)
 
 
 async def check_new_object(site: Site, call: Call) -> None:
@@ -49,7 +48,7 @@ class AclHandlers:
     async def get_bucket(self, call: Call) -> Reply:
         """GetBucketAcl."""
         view = await self._owners_view(call)
-        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(_lists(view))))
+        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(Lists.of(view.settings))))
 
     async def put_bucket(self, call: Call) -> Reply:
         """PutBucketAcl: canned, as headers, or as a document."""
@@ -62,7 +61,7 @@ class AclHandlers:
         """GetObjectAcl: what the bucket gives."""
         view = await self._owners_view(call)
         await self._require_object(call)
-        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(_lists(view), bucket=False)))
+        return Reply(200, [TYPE_FIELD], policy_document(call.owner_id, grants_of(Lists.of(view.settings), bucket=False)))
 
     async def put_object(self, call: Call) -> Reply:
         """PutObjectAcl: accepted when it says what the bucket gives anyway, or nothing beside the owner's rights."""
@@ -71,7 +70,7 @@ class AclHandlers:
         if call.headers.get("x-amz-acl") in OWNERS_OWN:
             await call.payload.read(ACL_BYTES_MAX)
         else:
-            require_nothing_new(await self._given(call), _lists(view))
+            require_nothing_new(await self._given(call), Lists.of(view.settings))
         return Reply(200)
 
     async def _given(self, call: Call) -> list[Grant]:
@@ -96,8 +95,3 @@ class AclHandlers:
     async def _require_object(self, call: Call) -> None:
         read = await self._site.store.open_object(call.ctx, ReadRequest(call.name, NO_CONDITIONS, head=True))
         await read.close()
-
-
-def _lists(view: TableView) -> Lists:
-    values = view.settings.values
-    return Lists(*(values[key].value if key in values else "" for key in ("acl:read", "acl:write")))

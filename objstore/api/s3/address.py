@@ -9,7 +9,6 @@ from objstore.api.request import Request
 from objstore.api.s3.errors import S3Error
 
 KEY_BYTES_MAX = 1024
-BUCKET_BYTES_MAX = 256
 RESERVED = frozenset({"v1", "auth", "v3", "info", "healthcheck", "metrics", "console"})
 """First segments of paths that belong to others."""
 HOST_CHARS_MAX = 253

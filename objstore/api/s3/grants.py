@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from objstore.api.s3.errors import S3Error, invalid_argument
 from objstore.api.s3.xml import XSI, Element, document, escape, group, leaf, owner_of
+from objstore.formats.messages import Settings
 from objstore.model.acl import LISTINGS
 
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -46,6 +47,11 @@ class Lists(NamedTuple):
 
     read: str = ""
     write: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lists":
+        """Those of a container."""
+        return cls(*(settings.values[key].value if key in settings.values else "" for key in ("acl:read", "acl:write")))
 
     @property
     def values(self) -> dict[str, str]:

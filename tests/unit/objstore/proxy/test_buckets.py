@@ -62,9 +62,7 @@ async def test_of_many_accounts_that_race_one_gets_the_name(tmp_path: Path, down
         cluster.down(*range(down))
         for turn in range(4):
             name = f"race-{turn}"
-            told = await asyncio.gather(
-                *(outcome(stores[n % 3].create_bucket(*member(n), name, {})) for n in range(12))  # type: ignore[misc]
-            )
+            told = await asyncio.gather(*(outcome(stores[n % 3].create_bucket(*member(n), name, {})) for n in range(12)))
             assert told.count(True) == 1 and told.count(BucketClaimed) == 11, told
             winner = f"AUTH_race{told.index(True)}"
             assert {await cluster.store().bucket_holder(name, "tx") for _ in range(2)} == {winner}
@@ -107,11 +105,11 @@ async def test_a_claim_that_is_used_again_cannot_be_taken_over_meanwhile(tmp_pat
         write = other._buckets._write
 
         async def late(*args: object) -> None:
-            other._buckets._write = write  # type: ignore[method-assign]
+            other._buckets._write = write
             assert await store.create_bucket(OWNER, MINE, "b", {}) is True
-            await write(*args)  # type: ignore[arg-type]
+            await write(*args)
 
-        other._buckets._write = late  # type: ignore[method-assign]
+        other._buckets._write = late
         assert await outcome(other.create_bucket(OTHER, THEIRS, "b", {})) is BucketClaimed
         assert await cluster.store().bucket_holder("b", "tx") == MINE
 
@@ -124,10 +122,10 @@ async def test_a_name_that_was_claimed_anew_is_not_given_back(tmp_path: Path) ->
         delete = store._tables.delete_container
 
         async def slowly(*args: object) -> None:
-            await delete(*args)  # type: ignore[arg-type]
+            await delete(*args)
             assert await other.create_bucket(OWNER, MINE, "b", {}) is True
 
-        store._buckets._tables.delete_container = slowly  # type: ignore[method-assign]
+        store._buckets._tables.delete_container = slowly
         await store.delete_bucket(OWNER, MINE, "b")
         assert await cluster.store().bucket_holder("b", "tx") == MINE
 

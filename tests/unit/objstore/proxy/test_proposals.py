@@ -71,7 +71,7 @@ def meanwhile(node: Node, kind: type[Message], work: Callable[[], Awaitable[obje
         if left[0]:
             left[0] -= 1
             await work()
-        return await handler(request, context)  # type: ignore[arg-type]
+        return await handler(request, context)
 
     node.dispatcher.handlers[kind] = handle
 
@@ -153,7 +153,7 @@ async def test_nobody_is_refused_for_what_could_vanish(tmp_path: Path) -> None:
         store, name = await made(cluster)
         await leave(cluster, name, b"half", 0)
         store._opener._finder._settle = None
-        store._storer.check = no_check  # type: ignore[method-assign]
+        store._storer.check = no_check
         cluster.down(2)
         with pytest.raises(PreconditionFailed):
             await put_if(store, name, b"new")
@@ -200,7 +200,7 @@ async def test_one_that_missed_the_last_change_does_not_decide(tmp_path: Path) -
         for node in cluster.nodes[:2]:
             cluster.network.fault(node.address).delay_s = 0.2
         other = cluster.store()
-        other._storer.check = no_check  # type: ignore[method-assign]
+        other._storer.check = no_check
         with pytest.raises(PreconditionFailed):
             await put_if(other, name, b"new")
 
@@ -332,7 +332,7 @@ async def test_an_empty_disk_has_no_say(tmp_path: Path) -> None:
         await emptied(cluster, 1)
         cluster.down(0)
         store = cluster.store()
-        store._storer.check = no_check  # type: ignore[method-assign]
+        store._storer.check = no_check
         with pytest.raises(Unavailable):
             await put_if(store, name, b"new")
         cluster.network.heal()
@@ -372,6 +372,19 @@ async def test_knowledge_of_a_partition_outlives_a_restart_and_ends_with_the_rin
         assert membership.is_member(0, partition, members_of(partition, cluster.place(name).replicas))
 
 
+async def test_a_pass_that_has_nothing_to_learn_does_not_go_over_the_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as cluster:
+        await made(cluster)
+        assert [one["joining"] for one in await passes(cluster, *range(3), *range(3))][3:] == [0, 0, 0]
+        looked: list[object] = []
+        monkeypatch.setattr("objstore.object.joining.memberships", lambda *ring: looked.append(ring) or {})
+        await passes(cluster, *range(3))
+        assert looked == []
+        cluster.rings.objects[0] = ring_of(4, (0, 1, 3))
+        await passes(cluster, 0)
+        assert len(looked) == 1
+
+
 async def test_a_writer_with_another_ring_is_told_to_come_again(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
         store, name = await made(cluster)
@@ -382,6 +395,6 @@ async def test_a_writer_with_another_ring_is_told_to_come_again(tmp_path: Path) 
             raise AssertionError("not a single promise was given")
 
         with pytest.raises(Unavailable, match="rings"):
-            await store._storer._proposer.propose(old, lambda _: None, change, "tx")  # type: ignore[arg-type]
+            await store._storer._proposer.propose(old, lambda _: None, change, "tx")
         await passes(cluster, 0, 1, 3)
         await put_if(cluster.store(), name, b"new")

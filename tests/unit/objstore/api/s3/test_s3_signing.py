@@ -51,7 +51,7 @@ def make_signing(doctor: bool = False) -> Signing:
 
 def identified(asked: Asked) -> Payload:
     signing = make_signing()
-    key, payload = signing.identify(asked, "")  # type: ignore[arg-type]
+    key, payload = signing.identify(asked, "")
     assert key.identity.user == "test:tester"
     return payload
 
@@ -107,7 +107,7 @@ def signed_v4(secret: str = "testing", access_key: str = "test:tester", expires_
 
 def refusal(asked: Asked, doctor: bool) -> S3Error:
     with pytest.raises(S3Error) as caught:
-        make_signing(doctor).identify(asked, "")  # type: ignore[arg-type]
+        make_signing(doctor).identify(asked, "")
     return caught.value
 
 
