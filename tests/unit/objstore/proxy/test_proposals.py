@@ -1,85 +1,31 @@
 """Changes under conditions on a whole cluster in one process: one winner, whatever fails, and nobody is told what may not last."""
 
 import asyncio
-import hashlib
 import shutil
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from objstore.formats.messages import Message, Prepare, PutObject
-from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
+from objstore.formats.messages import PutObject
+from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, Conflict, NodeError, ObjectNotFound, PreconditionFailed, Unavailable
 from objstore.model.names import ObjectName
-from objstore.model.timestamps import from_seconds
-from objstore.model.version import Version
 from objstore.placement.places import members_of
-from objstore.proxy.bodies import from_memory
-from objstore.proxy.operations import NewObject, PutResult, Upload
+from objstore.proxy.operations import NewObject, PutResult
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import passes
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, head, named, put, ring_of, running
-
-ABSENT = Conditions(if_none_match=frozenset({ANY}))
-STREAMED = replace(QUICK, inline_bytes_max=16, piece_bytes_min=16)
-
-
-def instead_of(body: bytes) -> Conditions:
-    return Conditions(if_match=frozenset({hashlib.md5(body).hexdigest()}))
-
-
-async def put_if(store: ClusterStore, name: ObjectName, body: bytes, conditions: Conditions = ABSENT) -> PutResult:
-    return await store.put_object(OWNER, name, NewObject("text/plain"), Upload(from_memory(body), len(body)), conditions)
-
-
-async def made(cluster: Cluster) -> tuple[ClusterStore, ObjectName]:
-    await passes(cluster, *range(3))
-    store = cluster.store()
-    await store.put_container(OWNER, ACCOUNT, "c", {})
-    return store, named(cluster, "o")
-
-
-async def leave(cluster: Cluster, name: ObjectName, body: bytes, *numbers: int) -> int:
-    """Have some primaries alone hold a version, as a writer that died leaves it; returns its timestamp."""
-    place, timestamp = cluster.place(name), cluster.store()._storer._writer.hlc.next(0)
-    version = Version(
-        place.name, timestamp, False, len(body), hashlib.md5(body).hexdigest(), "text/plain", meta_timestamp=timestamp
-    )
-    for number in numbers:
-        await cluster.ask(number, PutObject(place.replicas[number].target, place.hash, version, body, place.index[number]))
-    return timestamp
-
-
-async def announce(cluster: Cluster, name: ObjectName, *numbers: int, ahead_s: float = 0.0) -> int:
-    """A writer that dies after it was promised something; its clock may run ahead."""
-    hlc = cluster.store()._storer._writer.hlc
-    place, ballot = cluster.place(name), hlc.next(from_seconds(cluster.clock.now() + ahead_s))
-    for number in numbers:
-        target = place.replicas[number].target
-        members = members_of(target.partition, place.replicas)
-        await cluster.ask(number, Prepare(target, place.hash, place.name, ballot, members))
-    return ballot
-
-
-def meanwhile(node: Node, kind: type[Message], work: Callable[[], Awaitable[object]], times: int = 1) -> None:
-    """Have something happen before the next such request is carried out at a node."""
-    handler, left = node.dispatcher.handlers[kind], [times]
-
-    async def handle(request: Message, context: object) -> Message:
-        if left[0]:
-            left[0] -= 1
-            await work()
-        return await handler(request, context)
-
-    node.dispatcher.handlers[kind] = handle
-
-
-async def promises(cluster: Cluster) -> list[Path]:
-    await asyncio.sleep(0.1)  # they are given back, and their files removed, behind the answer
-    return [path for node in cluster.nodes for path in node.root.glob("promises/*")]
-
+from tests.unit.objstore.proxy.proposing import (
+    STREAMED,
+    announce,
+    between,
+    instead_of,
+    leave,
+    made,
+    meanwhile,
+    promises,
+    put_if,
+)
 
 # --- one winner ---------------------------------------------------------------------------------------------------
 
@@ -249,8 +195,7 @@ async def test_one_that_was_replaced_meanwhile_is_not_refused(tmp_path: Path) ->
             await brought_further(cluster, other, name)
             await put(other, name, b"another")
 
-        meanwhile(cluster.nodes[1], PutObject, replaced)
-        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        between(cluster, PutObject, replaced)
         with pytest.raises(Conflict):
             await put_if(store, name, b"mine")
         assert await get(other, name) == b"another"
@@ -267,8 +212,7 @@ async def test_one_that_was_deleted_meanwhile_is_not_made_twice(tmp_path: Path) 
             assert await get(other, name) == b"mine"
             await other.delete_object(OWNER, name, instead_of(b"mine"))
 
-        meanwhile(cluster.nodes[1], PutObject, deleted)
-        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        between(cluster, PutObject, deleted)
         with pytest.raises(Conflict):
             await put_if(store, name, b"mine")
         with pytest.raises(ObjectNotFound):
@@ -284,8 +228,7 @@ async def test_a_post_to_one_that_is_still_under_way_stays(tmp_path: Path) -> No
             await brought_further(cluster, other, name)
             await other.post_object(OWNER, name, NewObject("", user={"a": "1"}), None, False)
 
-        meanwhile(cluster.nodes[1], PutObject, posted)
-        meanwhile(cluster.nodes[2], PutObject, lambda: asyncio.sleep(0.3))
+        between(cluster, PutObject, posted)
         await put_if(store, name, b"mine")
         assert (await head(other, name)).user == {"a": "1"}
 
