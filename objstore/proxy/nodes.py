@@ -6,18 +6,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from objstore.formats.messages import Address, IndexTarget, Message
 from objstore.model.errors import NodeError
 from objstore.proxy.failures import FailingPeers
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
-from objstore.rpc.interface import Caller, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import Begun, Caller, Done, Exchange, Outcome, PeerTimeout, PeerUnavailable
 from objstore.runtime.interface import Clock
 
 logger = logging.getLogger("objstore.proxy")
 
-Outcome = Message | NodeError | PeerUnavailable
+STOPPING_LOOK_S = 0.01
+"""How often stopping looks whether calls that were left have ended."""
 
 
 class Nodes:
@@ -29,6 +31,7 @@ class Nodes:
         self.failures = FailingPeers(clock, knobs)
         self._caller = caller
         self._background: set[asyncio.Task[Any]] = set()
+        self._left: set[Call] = set()
 
     async def call(self, address: Address, request: Message, txn: str = "", timeout_s: float = 0.0) -> Message:
         """As Caller.call, with the usual deadline where none is given."""
@@ -56,6 +59,18 @@ class Nodes:
             self.failures.failed(address)
             raise
 
+    def begin(self, address: Address, request: Message, done: Done, txn: str, timeout_s: float = 0.0) -> Begun:
+        """As Caller.begin, with the usual deadline where none is given."""
+        ended = partial(self._ended_call, address, self.clock.monotonic(), done)
+        return self._caller.begin(address, request, ended, timeout_s=timeout_s or self.knobs.node_timeout_s, txn=txn)
+
+    def _ended_call(self, address: Address, started: float, done: Done, outcome: Outcome | BaseException) -> None:
+        if isinstance(outcome, PeerUnavailable):
+            self.failures.failed(address)
+        elif isinstance(outcome, Message | NodeError):
+            self._answered(address, started)
+        done(outcome)
+
     def _answered(self, address: Address, started: float) -> None:
         if self.clock.monotonic() - started < self.knobs.straggler_grace_s:
             self.failures.well(address)
@@ -69,7 +84,15 @@ class Nodes:
     @property
     def crowded(self) -> bool:
         """So much goes on in the background that no more should be left to it."""
-        return len(self._background) >= self.knobs.background_tasks_max
+        return len(self._background) + len(self._left) >= self.knobs.background_tasks_max
+
+    def leave(self, call: "Call") -> None:
+        """Keep a call in mind that nobody waits for, until `left_ended`."""
+        self._left.add(call)
+
+    def left_ended(self, call: "Call") -> None:
+        """It has its outcome."""
+        self._left.discard(call)
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Keep a task going that nobody awaits."""
@@ -93,62 +116,93 @@ class Nodes:
     async def stop(self) -> None:
         """Wait for what goes on in the background, at most `stop_timeout_s`; then cancel it."""
         deadline = self.clock.monotonic() + self.knobs.stop_timeout_s
-        while self._background and (left := deadline - self.clock.monotonic()) > 0:
-            await asyncio.wait(set(self._background), timeout=left)
+        while (self._background or self._left) and (left := deadline - self.clock.monotonic()) > 0:
+            if self._background:
+                await asyncio.wait(set(self._background), timeout=left)
+            else:
+                await self.clock.sleep(min(left, STOPPING_LOOK_S))
+        for call in list(self._left):
+            call.cancel()
+        self._left.clear()
         for task in self._background:
             task.cancel()
         if self._background:
             await asyncio.wait(set(self._background), timeout=1.0)
 
 
+class Call:
+    """One call of a FanOut."""
+
+    __slots__ = ("_begun", "_fan", "address", "key")
+
+    def __init__(self, fan: "FanOut", key: int, address: Address) -> None:
+        self.key = key
+        self.address = address
+        self._fan = fan
+        self._begun: Begun | None = None
+
+    def begin(self, nodes: Nodes, request: Message, txn: str, timeout_s: float) -> None:
+        self._begun = nodes.begin(self.address, request, self._ended, txn, timeout_s)
+
+    def cancel(self) -> None:
+        if self._begun is not None:
+            self._begun.cancel()
+
+    def _ended(self, outcome: Outcome | BaseException) -> None:
+        self._fan.take(self, outcome)
+
+
 class FanOut:
     """Calls to several nodes at once, their outcomes taken in order of arrival. Each call has a key of the caller's choice."""
 
-    __slots__ = ("_arrived", "_late", "_nodes", "_tasks", "_txn", "_waiter")
+    __slots__ = ("_arrived", "_calls", "_late", "_nodes", "_txn", "_waiter")
 
     def __init__(self, nodes: Nodes, txn: str) -> None:
         self._nodes = nodes
         self._txn = txn
-        self._tasks: dict[int, tuple[asyncio.Task[Message], Address]] = {}
+        self._calls: dict[int, Call] = {}
         self._arrived: deque[tuple[int, Outcome | BaseException]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._late: Callable[[int, Outcome], None] | None = None
 
     def call(self, key: int, address: Address, request: Message, timeout_s: float = 0.0) -> None:
         """Start a call, with the usual deadline where none is given."""
-        task = asyncio.get_running_loop().create_task(self._nodes.call(address, request, self._txn, timeout_s))
-        self._tasks[key] = (task, address)
-        task.add_done_callback(lambda ended: self._take(key, ended))
+        self._calls[key] = call = Call(self, key, address)
+        call.begin(self._nodes, request, self._txn, timeout_s)
 
     @property
     def outstanding(self) -> int:
         """How many outcomes `next` has still to give."""
-        return len(self._tasks) + len(self._arrived)
+        return len(self._calls) + len(self._arrived)
 
     @property
     def pending(self) -> list[Address]:
         """Whom calls wait for."""
-        return [address for _, address in self._tasks.values()]
+        return [call.address for call in self._calls.values()]
 
     def waits_for(self, key: int) -> bool:
         """Whether this call has not ended."""
-        return key in self._tasks
+        return key in self._calls
 
     def hopeless(self) -> bool:
         """Whether no outcome is here, and calls wait for troubled peers only."""
         return not self._arrived and all(self._nodes.failures.troubled(address) for address in self.pending)
 
-    def _take(self, key: int, task: asyncio.Task[Message]) -> None:
-        outcome = _outcome_of(task)
-        known = self._tasks.get(key)
-        if known is None or known[0] is not task:
-            return  # cancelled by us
-        del self._tasks[key]
+    def take(self, call: Call, outcome: Outcome | BaseException) -> None:
+        """One of the calls has its outcome."""
+        key = call.key
+        if self._calls.get(key) is not call:
+            return  # another one took its place
+        del self._calls[key]
         if self._late is None:
             self._arrived.append((key, outcome))
             self._wake()
-        elif isinstance(outcome, (Message, NodeError, PeerUnavailable)):
-            self._late(key, outcome)
+        else:
+            self._nodes.left_ended(call)
+            if isinstance(outcome, Message | NodeError | PeerUnavailable):
+                self._late(key, outcome)
+            else:
+                logger.error("background work failed", exc_info=outcome)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -157,7 +211,7 @@ class FanOut:
     async def next(self, timeout_s: float | None = None) -> tuple[int, Outcome] | None:
         """The next outcome; None when there was none within `timeout_s`, or no call is pending."""
         if not self._arrived:
-            if not self._tasks:
+            if not self._calls:
                 return None
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
@@ -171,31 +225,24 @@ class FanOut:
             if not self._arrived:
                 return None
         key, outcome = self._arrived.popleft()
-        if isinstance(outcome, (Message, NodeError, PeerUnavailable)):
+        if isinstance(outcome, Message | NodeError | PeerUnavailable):
             return key, outcome
         raise outcome
 
     def leave(self, late: Callable[[int, Outcome], None] | None = None) -> None:
         """Let the pending calls go on in the background; each outcome goes to `late`."""
-        if not self._tasks:
+        if not self._calls:
             return
         self._late = late or _ignore
-        for task, _ in self._tasks.values():
-            self._nodes.adopt(task)
+        for call in self._calls.values():
+            self._nodes.leave(call)
 
     def cancel(self) -> None:
         """Cancel the pending calls."""
-        tasks, self._tasks = self._tasks, {}
-        for task, _ in tasks.values():
-            task.cancel()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.cancel()
 
 
 def _ignore(key: int, outcome: Outcome) -> None:
     pass
-
-
-def _outcome_of(task: asyncio.Task[Message]) -> Outcome | BaseException:
-    if task.cancelled():
-        return PeerUnavailable("the call was cancelled")
-    error = task.exception()
-    return task.result() if error is None else error

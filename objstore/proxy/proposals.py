@@ -24,8 +24,9 @@ from objstore.model.quorum import Write, majority
 from objstore.model.version import BASE, Version
 from objstore.placement.places import ObjectPlace, Replica, members_of
 from objstore.proxy.completion import Completion
-from objstore.proxy.nodes import FanOut, Nodes, Outcome
+from objstore.proxy.nodes import FanOut, Nodes
 from objstore.proxy.writes import Tally, Writer, Written
+from objstore.rpc.interface import Outcome
 from objstore.runtime.clock import HybridClock
 
 ROUNDS_MAX = 12

@@ -11,7 +11,8 @@ from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError
 from objstore.model.quorum import Write, WriteQuorum
 from objstore.placement.places import TablePlace
 from objstore.proxy.infocache import InfoCache
-from objstore.proxy.nodes import FanOut, Nodes, Outcome
+from objstore.proxy.nodes import FanOut, Nodes
+from objstore.rpc.interface import Outcome
 from objstore.runtime.clock import HybridClock
 
 Action = Literal["create", "update", "delete"]

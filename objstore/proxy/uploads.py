@@ -15,9 +15,9 @@ from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Replica
 from objstore.proxy.completion import Completion
-from objstore.proxy.nodes import Nodes, Outcome
+from objstore.proxy.nodes import Nodes
 from objstore.proxy.writes import Tally, Written
-from objstore.rpc.interface import Chunk, Exchange, PeerUnavailable
+from objstore.rpc.interface import Chunk, Exchange, Outcome, PeerUnavailable
 from objstore.runtime.clock import HybridClock
 
 

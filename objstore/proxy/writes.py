@@ -14,8 +14,8 @@ from objstore.formats.messages import DeleteObject, IndexTarget, PostObject, Put
 from objstore.model.errors import Code, Conflict, InsufficientStorage, NodeError, StoreError, Unavailable
 from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.placement.places import ObjectPlace, Placement
-from objstore.proxy.nodes import FanOut, Nodes, Outcome
-from objstore.rpc.interface import PeerUnavailable
+from objstore.proxy.nodes import FanOut, Nodes
+from objstore.rpc.interface import Outcome, PeerUnavailable
 from objstore.runtime.clock import HybridClock
 
 Change = PutObject | PostObject | DeleteObject

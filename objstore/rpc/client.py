@@ -10,7 +10,7 @@ from objstore.rpc.connection import CallConnection, Station
 from objstore.rpc.counters import RpcCounters
 from objstore.rpc.exchange import StreamConnection
 from objstore.rpc.handshake import MODE_CALLS, MODE_STREAM, NONCE_BYTES, ClientHandshake, Credentials, Session
-from objstore.rpc.interface import Dispatcher, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import Begun, CallsAsTasks, Dispatcher, Done, Exchange, PeerTimeout, PeerUnavailable
 from objstore.rpc.link import Conversation, Link
 from objstore.runtime.interface import Clock, Rng
 from objstore.runtime.knobs import Knobs
@@ -33,7 +33,7 @@ class _Peer:
     logged: str = ""
 
 
-class RpcClient:
+class RpcClient(CallsAsTasks):
     """Caller over sockets, for one event loop. Connections are made on first use and again after a loss."""
 
     def __init__(
@@ -74,6 +74,14 @@ class RpcClient:
             connection = await self._connected(self._peer(address), timeout_s)
             timeout_s -= self._station.clock.monotonic() - started
         return await connection.call(request, timeout_s=timeout_s, txn=txn)
+
+    def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
+        """As Caller."""
+        peer = self._peers.get(address)
+        connection = peer.calls if peer is not None else None
+        if connection is None or not connection.ready:
+            return super().begin(address, request, done, timeout_s=timeout_s, txn=txn)
+        return connection.begin(request, done, timeout_s=timeout_s, txn=txn)
 
     async def open(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Exchange:
         """As Caller. Raises PeerUnavailable when too many streams to this peer are open."""

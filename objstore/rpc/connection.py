@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
@@ -19,7 +20,7 @@ from objstore.rpc.frames import (
     ProtocolError,
     frame_head,
 )
-from objstore.rpc.interface import CallContext, Dispatcher, Handler, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import CallContext, Dispatcher, Done, Handler, Outcome, PeerTimeout, PeerUnavailable
 from objstore.rpc.link import Link
 from objstore.runtime.interface import Clock
 from objstore.runtime.knobs import Knobs
@@ -39,7 +40,30 @@ class Station:
     dispatcher: Dispatcher
 
 
-_Call = tuple["asyncio.Future[Message]", float, str]  # the reply, the deadline, the method
+class _Call:
+    """One of ours that has no outcome yet."""
+
+    __slots__ = ("_connection", "deadline", "done", "method", "number")
+
+    def __init__(self, connection: "CallConnection", number: int, done: Done, method: str, deadline: float) -> None:
+        self._connection = connection
+        self.number = number
+        self.done = done
+        self.method = method
+        self.deadline = deadline
+
+    def cancel(self) -> None:
+        """As Begun."""
+        self._connection.give_up(self)
+
+
+def _settle(future: "asyncio.Future[Message]", outcome: Outcome | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Message):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)
 
 
 class CallConnection:
@@ -66,6 +90,11 @@ class CallConnection:
         return not (self._link.closing or self._peer_leaving)
 
     @property
+    def ready(self) -> bool:
+        """They may be made at once, too."""
+        return self.usable and not self._link.paused
+
+    @property
     def node(self) -> str:
         """The name the other side gave in the handshake."""
         return self._link.node
@@ -74,60 +103,86 @@ class CallConnection:
 
     async def call(self, request: Message, *, timeout_s: float, txn: str = "") -> Message:
         """As Caller.call. Raises NodeError busy when too many calls are in flight."""
+        link = self._link
+        if link.paused:
+            started = self._station.clock.monotonic()
+            await link.drain(timeout_s)
+            timeout_s -= self._station.clock.monotonic() - started
+        future: asyncio.Future[Message] = self._loop.create_future()
+        begun = self.begin(request, partial(_settle, future), timeout_s=timeout_s, txn=txn)
+        try:
+            return await future
+        finally:
+            begun.cancel()
+
+    def begin(self, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> "_Call":
+        """As Caller.begin, whether the link is paused or not."""
+        self._last_call = number = (self._last_call + 1) & 0xFFFFFFFF
+        call = _Call(self, number, done, type(request).__name__, self._station.clock.monotonic() + timeout_s)
+        refusal = self._send(request, number, timeout_s, txn)
+        self._calls[number] = call
+        self._station.counters.in_flight += 1
+        if refusal is not None:
+            self._loop.call_soon(self._end, call, refusal)
+        elif not self._sweeping:
+            self._sweep_later()
+        return call
+
+    def _send(self, request: Message, number: int, timeout_s: float, txn: str) -> NodeError | PeerUnavailable | None:
+        """Queue a request; returns why it cannot be."""
         link, station = self._link, self._station
         if link.lost:
-            raise PeerUnavailable(f"{link.remote}: connection lost")
+            return PeerUnavailable(f"{link.remote}: connection lost")
         if timeout_s <= 0:
-            raise PeerTimeout(f"{link.remote}: no time left for {type(request).__name__}")
+            return PeerTimeout(f"{link.remote}: no time left for {type(request).__name__}")
         if len(self._calls) >= station.knobs.calls_in_flight_max:
-            raise NodeError(Code.BUSY, f"too many calls in flight to {link.remote}")
-        deadline = station.clock.monotonic() + timeout_s
-        if link.paused:
-            await link.drain(timeout_s)
+            return NodeError(Code.BUSY, f"too many calls in flight to {link.remote}")
         codec = station.codec
         body = codec.encode(request)
-        self._last_call = call = (self._last_call + 1) & 0xFFFFFFFF
         timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
-        head = frame_head(REQUEST, call, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body))
         try:
-            link.send(head, body)
+            link.send(frame_head(REQUEST, number, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body)), body)
         except ValueError as error:
-            raise NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}") from None
-        future: asyncio.Future[Message] = self._loop.create_future()
-        method = type(request).__name__
-        self._calls[call] = (future, deadline, method)
-        if not self._sweeping:
-            self._sweep_later()
-        outcome = "cancelled"
-        station.counters.in_flight += 1
-        try:
-            reply = await future
-            if isinstance(reply, Refused):
-                outcome = reply.code
-                raise guard.node_error(reply)
-            outcome = "ok"
-            return reply
-        except PeerTimeout:
-            outcome = "timeout"
-            raise
-        except PeerUnavailable:
-            outcome = "unavailable"
-            raise
-        finally:
-            station.counters.in_flight -= 1
-            station.counters.calls[method, outcome] += 1
-            if self._calls.pop(call, None) is not None and not link.lost:  # not answered
-                link.send(frame_head(CANCEL, call, 0, b"", b"", 0), b"")
+            return NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}")
+        return None
+
+    def _end(self, call: "_Call", outcome: Outcome) -> None:
+        """A call has its outcome: whoever waits for it hears of it, and of no other."""
+        if self._calls.pop(call.number, None) is None:
+            return
+        counters = self._station.counters
+        counters.in_flight -= 1
+        if isinstance(outcome, PeerUnavailable):
+            word = "timeout" if isinstance(outcome, PeerTimeout) else "unavailable"
+        else:
+            word = outcome.code if isinstance(outcome, NodeError) else "ok"
+        counters.calls[call.method, word] += 1
+        call.done(outcome)
+
+    def give_up(self, call: "_Call") -> None:
+        """The outcome is not wanted; see Begun.cancel."""
+        if self._calls.pop(call.number, None) is None:
+            return
+        counters = self._station.counters
+        counters.in_flight -= 1
+        counters.calls[call.method, "cancelled"] += 1
+        self._send_cancel(call)
+
+    def _send_cancel(self, call: "_Call") -> None:
+        if not self._link.lost:
+            self._link.send(frame_head(CANCEL, call.number, 0, b"", b"", 0), b"")
 
     def _answered(self, frame: Frame) -> None:
-        call = self._calls.pop(frame.call, None)
-        if call is None or call[0].done():
+        call = self._calls.get(frame.call)
+        if call is None:
             return  # it was given up meanwhile
-        future, _, method = call
+        outcome: Outcome
         try:
-            future.set_result(self._station.codec.decode(frame.name, frame.body))
+            reply = self._station.codec.decode(frame.name, frame.body)
+            outcome = guard.node_error(reply) if isinstance(reply, Refused) else reply
         except ProtocolError as error:
-            future.set_exception(PeerUnavailable(f"{self._link.remote}: reply to {method}: {error}"))
+            outcome = PeerUnavailable(f"{self._link.remote}: reply to {call.method}: {error}")
+        self._end(call, outcome)
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
@@ -138,9 +193,10 @@ class CallConnection:
 
     def _sweep(self) -> None:
         now = self._station.clock.monotonic()
-        for future, deadline, method in self._calls.values():
-            if deadline <= now and not future.done():
-                future.set_exception(PeerTimeout(f"{self._link.remote}: no answer to {method} in time"))
+        for call in [call for call in self._calls.values() if call.deadline <= now]:
+            if call.number in self._calls:  # the outcome of one may end another
+                self._send_cancel(call)
+                self._end(call, PeerTimeout(f"{self._link.remote}: no answer to {call.method} in time"))
         for call_number, (_, deadline) in list(self._handlers.items()):
             if deadline <= now:  # its caller gave up
                 self._cancel(call_number)
@@ -185,6 +241,14 @@ class CallConnection:
             raise ProtocolError("a call number used twice")
         deadline = station.clock.monotonic() + frame.timeout_ms / 1000
         context = CallContext(frame.txn.decode(errors="replace"), deadline, self)
+        at_once = station.dispatcher.at_once.get(type(request))
+        if at_once is not None and not self._link.paused:
+            reply = guard.at_once(at_once, request, context)
+            if reply is not None:
+                outcome = reply.code if isinstance(reply, Refused) else "ok"
+                station.counters.calls[type(request).__name__, outcome] += 1
+                self._reply(frame.call, reply)
+                return
         task = self._loop.create_task(self._answer(frame.call, handler, request, context))
         self._handlers[frame.call] = (task, deadline)
         if not self._sweeping:
@@ -229,9 +293,8 @@ class CallConnection:
 
     def link_lost(self, reason: str) -> None:
         """As Conversation: every call of ours fails at once, every handler of theirs is cancelled."""
-        for future, _, _ in self._calls.values():
-            if not future.done():
-                future.set_exception(PeerUnavailable(f"{self._link.remote}: {reason}"))
+        for call in list(self._calls.values()):
+            self._end(call, PeerUnavailable(f"{self._link.remote}: {reason}"))
         for number in list(self._handlers):
             self._cancel(number)
 

@@ -5,9 +5,19 @@ import traceback
 
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
-from objstore.rpc.interface import CallContext, Dispatcher, Exchange, Handler, PeerUnavailable
+from objstore.rpc.interface import AtOnce, CallContext, Dispatcher, Exchange, Handler, PeerUnavailable
 
 logger = logging.getLogger("objstore.rpc")
+
+
+def at_once(handler: AtOnce, request: Message, context: CallContext) -> Message | None:
+    """As `answer`, for what needs no wait; None for what does."""
+    try:
+        return handler(request, context)
+    except NodeError as error:
+        return Refused.of(error)
+    except Exception as error:
+        return _defect(request, context, error)
 
 
 async def answer(handler: Handler, request: Message, context: CallContext) -> Message:
@@ -17,8 +27,12 @@ async def answer(handler: Handler, request: Message, context: CallContext) -> Me
     except NodeError as error:
         return Refused.of(error)
     except Exception as error:
-        log_defect("handler failed", type(request).__name__, context.txn, error)
-        return Refused(Code.INTERNAL, f"{type(request).__name__} failed: {type(error).__name__}")
+        return _defect(request, context, error)
+
+
+def _defect(request: Message, context: CallContext, error: Exception) -> Refused:
+    log_defect("handler failed", type(request).__name__, context.txn, error)
+    return Refused(Code.INTERNAL, f"{type(request).__name__} failed: {type(error).__name__}")
 
 
 async def serve_stream(dispatcher: Dispatcher, request: Message, exchange: Exchange, context: CallContext) -> str:

@@ -2,11 +2,13 @@
 cut (`local.py`), and the simulator's network.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from objstore.formats.messages import Address, Message
+from objstore.model.errors import NodeError
 
 
 class PeerUnavailable(Exception):
@@ -73,8 +75,24 @@ class CallContext(NamedTuple):
     peer: Peer
 
 
+Outcome = Message | NodeError | PeerUnavailable
+"""How a call can end."""
+Done = Callable[[Outcome | BaseException], None]
+"""Told how a call ended; a defect on our side of it comes as what was raised."""
+
+
+class Begun(Protocol):
+    """A call under way that nobody awaits."""
+
+    def cancel(self) -> None:
+        """Its outcome is not wanted any more, and `done` will not be called. Safe to call twice, and after the outcome."""
+
+
 class Caller(Protocol):
     """Calls other nodes. Cancelling a call tells the peer, which cancels the handler."""
+
+    def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
+        """As `call`, without a task: `done` is given the outcome once, on the event loop, never before this returns."""
 
     async def call(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Message:
         """One request, one reply. Raises NodeError (refusal), PeerTimeout, PeerUnavailable."""
@@ -83,7 +101,45 @@ class Caller(Protocol):
         """Start a streamed call: the request is sent; `timeout_s` bounds each wait for progress, not the whole exchange."""
 
 
+class CallsAsTasks:
+    """`begin` for callers that have just `call`."""
+
+    async def call(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Message:
+        """As Caller."""
+        raise NotImplementedError
+
+    def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
+        """As Caller."""
+        work = self.call(address, request, timeout_s=timeout_s, txn=txn)
+        return _TaskCall(asyncio.get_running_loop().create_task(work), done)
+
+
+class _TaskCall:
+    __slots__ = ("_done", "_task")
+
+    def __init__(self, task: "asyncio.Task[Message]", done: Done) -> None:
+        self._task = task
+        self._done: Done | None = done
+        task.add_done_callback(self._ended)
+
+    def cancel(self) -> None:
+        """As Begun."""
+        self._done = None
+        self._task.cancel()
+
+    def _ended(self, task: "asyncio.Task[Message]") -> None:
+        if task.cancelled():
+            error: BaseException | None = PeerUnavailable("the call was cancelled")
+        else:
+            error = task.exception()
+        done, self._done = self._done, None
+        if done is None:
+            return
+        done(task.result() if error is None else error)
+
+
 M = TypeVar("M", bound=Message)
+AtOnce = Callable[[Message, CallContext], Message | None]
 Handler = Callable[[Message, CallContext], Awaitable[Message]]
 StreamHandler = Callable[[Message, Exchange, CallContext], Awaitable[None]]
 
@@ -93,15 +149,23 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self.handlers: dict[type[Message], Handler] = {}
+        self.at_once: dict[type[Message], AtOnce] = {}
         self.stream_handlers: dict[type[Message], StreamHandler] = {}
 
-    def on(self, request: type[M], handler: Callable[[M, CallContext], Awaitable[Message]]) -> None:
-        """Register the handler of a plain call: it is given messages of this type alone. Raises ValueError
-        when there is one already.
+    def on(
+        self,
+        request: type[M],
+        handler: Callable[[M, CallContext], Awaitable[Message]],
+        at_once: Callable[[M, CallContext], Message | None] | None = None,
+    ) -> None:
+        """Register the handler of a plain call: it is given messages of this type alone. `at_once` answers what needs no wait,
+        without the cost of a task; where it returns None, the handler is asked. Raises ValueError when there is one already.
         """
         if request in self.handlers:
             raise ValueError(f"two handlers for {request.__name__}")
         self.handlers[request] = cast(Handler, handler)
+        if at_once is not None:
+            self.at_once[request] = cast(AtOnce, at_once)
 
     def on_stream(self, request: type[M], handler: Callable[[M, Exchange, CallContext], Awaitable[None]]) -> None:
         """Register the handler of a streamed call: it is given messages of this type alone. Raises ValueError

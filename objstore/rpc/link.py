@@ -57,6 +57,7 @@ class Link(asyncio.BufferedProtocol):
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._flush_scheduled = False
+        self._delivering = False
         self._paused = False
         self._drained: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -164,8 +165,14 @@ class Link(asyncio.BufferedProtocol):
     def _deliver(self, events: list[Event]) -> None:
         conversation = self._conversation
         assert conversation is not None
-        for event in events:
-            conversation.event_received(event)
+        self._delivering = True  # what is sent meanwhile leaves at the end, without another turn of the loop
+        try:
+            for event in events:
+                conversation.event_received(event)
+        finally:
+            self._delivering = False
+            if self._pending:
+                self._flush()
 
     # --- the conversation's side -------------------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class Link(asyncio.BufferedProtocol):
         pending.append(head)
         pending.append(body)
         self._pending_bytes += len(head) + size
-        if not self._flush_scheduled:
+        if not self._flush_scheduled and not self._delivering:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
 

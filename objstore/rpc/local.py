@@ -10,7 +10,19 @@ from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
 from objstore.rpc import guard
 from objstore.rpc.exchange import ANSWERING_GRACE_S
-from objstore.rpc.interface import CHUNK_BYTES_MAX, CallContext, Caller, Chunk, Dispatcher, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import (
+    CHUNK_BYTES_MAX,
+    Begun,
+    CallContext,
+    Caller,
+    CallsAsTasks,
+    Chunk,
+    Dispatcher,
+    Done,
+    Exchange,
+    PeerTimeout,
+    PeerUnavailable,
+)
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.interface import Clock
 
@@ -38,19 +50,22 @@ class LocalPeer:
         if timeout_s <= 0:
             raise PeerTimeout(f"no time left for {type(request).__name__}")
         context = CallContext(txn, self._clock.monotonic() + timeout_s, self)
-        try:
-            async with asyncio.timeout(timeout_s) as limit:
-                reply = await guard.answer(handler, request, context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise PeerTimeout(f"no answer to {type(request).__name__} in time") from None
+        at_once = self._dispatcher.at_once.get(type(request))
+        reply = guard.at_once(at_once, request, context) if at_once is not None else None
+        if reply is None:
+            try:
+                async with asyncio.timeout(timeout_s) as limit:
+                    reply = await guard.answer(handler, request, context)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise PeerTimeout(f"no answer to {type(request).__name__} in time") from None
         if isinstance(reply, Refused):
             raise guard.node_error(reply)
         return reply
 
 
-class LocalFirst:
+class LocalFirst(CallsAsTasks):
     """Caller that answers calls to `own` addresses in this process and passes all others on."""
 
     def __init__(self, own: set[Address], dispatcher: Dispatcher, remote: Caller, clock: Clock | None = None) -> None:
@@ -66,6 +81,12 @@ class LocalFirst:
         if address in self._own:
             return await self._peer.call(request, timeout_s=timeout_s, txn=txn)
         return await self._remote.call(address, request, timeout_s=timeout_s, txn=txn)
+
+    def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
+        """As Caller."""
+        if address in self._own:
+            return super().begin(address, request, done, timeout_s=timeout_s, txn=txn)
+        return self._remote.begin(address, request, done, timeout_s=timeout_s, txn=txn)
 
     async def open(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Exchange:
         """As Caller."""

@@ -7,7 +7,9 @@ from objstore.formats.messages import (
     CommitPut,
     DaemonReport,
     End,
+    ListQuarantine,
     Message,
+    ObjectFiles,
     OpenPut,
     ReadObject,
     Ready,
@@ -38,6 +40,7 @@ class Service:
         self.dispatcher = Dispatcher()
         self.dispatcher.on(RunDaemon, self.run)
         self.dispatcher.on(RevokeLease, self.revoke)
+        self.dispatcher.on(ListQuarantine, self.quarantine, self.quarantine_now)
         self.dispatcher.on_stream(OpenPut, self.upload)
         self.dispatcher.on_stream(ReadObject, self.download)
         self.ends: Counter[str] = Counter()
@@ -76,6 +79,18 @@ class Service:
         assert isinstance(request, RevokeLease)
         self.revoked.append(request.name)
         return Ready()
+
+    async def quarantine(self, request: ListQuarantine, _context: CallContext) -> Message:
+        """What `quarantine_now` leaves to it."""
+        return ObjectFiles(None, ["after a wait"])
+
+    def quarantine_now(self, request: ListQuarantine, _context: CallContext) -> Message | None:
+        """The device says whether it answers at once, refuses, or has a defect."""
+        if request.device == "refuse":
+            raise NodeError(Code.NEWER_EXISTS, "there is a newer one", 77)
+        if request.device == "defect":
+            raise RuntimeError("a defect")
+        return ObjectFiles(None, ["at once"]) if request.device == "now" else None
 
     async def upload(self, request: Message, exchange: Exchange, context: CallContext) -> None:
         assert isinstance(request, OpenPut)

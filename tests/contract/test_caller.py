@@ -6,9 +6,20 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from crc32c import crc32c
 
-from objstore.formats.messages import Address, DaemonReport, End, GetObject, Message, Ready, RunDaemon, Stored
+from objstore.formats.messages import (
+    Address,
+    DaemonReport,
+    End,
+    GetObject,
+    ListQuarantine,
+    Message,
+    ObjectFiles,
+    Ready,
+    RunDaemon,
+    Stored,
+)
 from objstore.model.errors import Code, NodeError
-from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, Chunk, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import CHUNK_BYTES_MAX, Begun, Caller, Chunk, Exchange, PeerTimeout, PeerUnavailable
 from tests.contract.implementations import CALLERS
 from tests.contract.service import CHUNK, HASH, TARGET, Service, commit, put, read
 
@@ -129,6 +140,83 @@ async def test_call_back_later_over_the_same_peer(node: Node) -> None:
     await node.call("echo")
     first, second = node.service.contexts
     assert first.peer is second.peer, "a lease's holder is known by it"
+
+
+# --- calls that nobody awaits ------------------------------------------------------------------------------------
+
+
+class Heard:
+    """What `begin` told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[object] = []
+
+    def begin(self, node: Node, name: str, timeout_s: float = 5) -> Begun:
+        begun = node.caller.begin(node.address, RunDaemon(name), self.outcomes.append, timeout_s=timeout_s)
+        assert self.outcomes == [], "never before it returns"
+        return begun
+
+    async def outcome(self) -> object:
+        await eventually(lambda: bool(self.outcomes))
+        await asyncio.sleep(0.01)
+        assert len(self.outcomes) == 1
+        return self.outcomes[0]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_begun(node: Node, warm: bool) -> None:
+    if warm:
+        await node.call("echo 1")
+    heard = Heard()
+    begun = heard.begin(node, "echo 5")
+    assert await heard.outcome() == DaemonReport({"echo 5": 5})
+    begun.cancel()
+    assert len(heard.outcomes) == 1
+
+
+async def test_begun_and_refused(node: Node) -> None:
+    await node.call("echo 1")
+    heard = Heard()
+    heard.begin(node, "refuse")
+    outcome = await heard.outcome()
+    assert isinstance(outcome, NodeError) and (outcome.code, outcome.timestamp) == (Code.NEWER_EXISTS, 77)
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 0.0])
+async def test_begun_and_not_answered(node: Node, timeout_s: float) -> None:
+    await node.call("echo 1")
+    heard = Heard()
+    heard.begin(node, "wait", timeout_s)
+    assert isinstance(await heard.outcome(), PeerTimeout)
+    await eventually(lambda: node.service.ends["cancelled"] == (timeout_s > 0))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_begun_and_given_up(node: Node, warm: bool) -> None:
+    if warm:
+        await node.call("echo 1")
+        node.service.running.clear()
+    heard = Heard()
+    begun = heard.begin(node, "wait")
+    await node.service.running.wait()
+    begun.cancel()
+    begun.cancel()
+    await eventually(lambda: node.service.ends["cancelled"] == 1)
+    assert heard.outcomes == []
+    assert await node.call("echo 1")
+
+
+@pytest.mark.parametrize(("name", "said"), [("now", "at once"), ("later", "after a wait")])
+async def test_answers_that_need_no_wait(node: Node, name: str, said: str) -> None:
+    reply = await node.caller.call(node.address, ListQuarantine(name), timeout_s=5)
+    assert reply == ObjectFiles(None, [said])
+
+
+@pytest.mark.parametrize(("name", "code"), [("refuse", Code.NEWER_EXISTS), ("defect", Code.INTERNAL)])
+async def test_failures_that_need_no_wait(node: Node, name: str, code: Code) -> None:
+    with pytest.raises(NodeError) as refused:
+        await node.caller.call(node.address, ListQuarantine(name), timeout_s=5)
+    assert refused.value.code is code
 
 
 # --- streams ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
 from objstore.rpc.codec import Codec
-from objstore.rpc.interface import CallContext, Chunk, Dispatcher, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import CallContext, CallsAsTasks, Chunk, Dispatcher, Exchange, PeerTimeout, PeerUnavailable
 from objstore.rpc.local import LocalExchange, local_pair
 from objstore.runtime.interface import Clock
 
@@ -78,7 +78,7 @@ class CallBack:
         return await handler(self._network.copied(request), CallContext("", timeout_s, self))
 
 
-class Client:
+class Client(CallsAsTasks):
     """Caller over the network. Each client is one peer to all nodes."""
 
     def __init__(self, network: Network, name: str, dispatcher: Dispatcher) -> None:

@@ -9,14 +9,14 @@ from objstore.formats.messages import Address, Message, NodeStatus, Ready
 from objstore.model.errors import Code, NodeError
 from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.rpc.interface import Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import CallsAsTasks, Exchange, PeerTimeout, PeerUnavailable
 from objstore.runtime.clock import SystemClock
 
 PEERS = [Address("127.0.0.1", port) for port in range(4)]
 KNOBS = ProxyKnobs(straggler_grace_s=0.1, stop_timeout_s=0.3)
 
 
-class Script:
+class Script(CallsAsTasks):
     """A caller whose answers are functions, by port."""
 
     def __init__(self, *answers: Callable[[], Awaitable[Message]]) -> None:
