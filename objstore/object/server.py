@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from crc32c import crc32c
@@ -15,6 +15,7 @@ from objstore.formats.messages import (
     ListQuarantine,
     Message,
     ObjectFiles,
+    ObjectHeld,
     ObjectReply,
     OpenPut,
     PostObject,
@@ -31,7 +32,7 @@ from objstore.formats.messages import (
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.object.auditor import AuditSettings, ObjectAuditor
 from objstore.object.device import ObjectDevice, read_failed
-from objstore.object.files import Files, place_of
+from objstore.object.files import Files, Place, place_of
 from objstore.object.pending import PendingLog
 from objstore.object.push import Pusher
 from objstore.object.reader import open_newest, read_newest, resolve_range
@@ -107,7 +108,7 @@ class ObjectServer:
         dispatcher.on(PutObject, self.put)
         dispatcher.on(PostObject, self.post)
         dispatcher.on(DeleteObject, self.delete)
-        dispatcher.on(GetObject, self.get)
+        dispatcher.on(GetObject, self.get, self.get_now)
         dispatcher.on(StatObject, self.stat)
         dispatcher.on(PushObject, self.push)
         dispatcher.on(Prepare, self.prepare)
@@ -156,18 +157,30 @@ class ObjectServer:
 
     # --- reads -------------------------------------------------------------------------------------------------
 
-    async def get(self, request: GetObject, _context: CallContext) -> ObjectReply:
+    async def get(self, request: GetObject, _context: CallContext) -> Message:
         """As GetObject says."""
-        device = self._device(request.target.device)
-        place = place_of(request.target.policy, request.target.partition, request.hash)
+        device, place, read = self._reading(request)
+        return await device.read(place, read)
+
+    def get_now(self, request: GetObject, _context: CallContext) -> Message | None:
+        """As `get`, where that needs no wait."""
+        device, place, read = self._reading(request)
+        return device.read_now(place, read)
+
+    def _reading(self, request: GetObject) -> tuple[ObjectDevice, Place, Callable[[Files], Message]]:
+        target = request.target
+        device = self._device(target.device)
+        place = place_of(target.policy, target.partition, request.hash)
         fs = device.disk.fs
 
-        def read(files: Files) -> ObjectReply:
+        def read(files: Files) -> Message:
             device.require_sound(place, files)
             if not files.alive:
                 if files.deleted:
                     read_newest(fs, place, files, request.name)
                 raise NodeError(Code.NOT_FOUND, "", files.timestamp)
+            if request.lean:
+                return ObjectHeld(*files.order)
             found, version = open_newest(fs, place, files, request.name)
             try:
                 if request.inline_max < 0:
@@ -180,7 +193,7 @@ class ObjectServer:
             finally:
                 found.file.close()
 
-        return await device.read(place, read)
+        return device, place, read
 
     async def stat(self, request: StatObject, _context: CallContext) -> ObjectFiles:
         """As StatObject says."""

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from crc32c import crc32c
 
-from objstore.formats.messages import GetObject, ObjectReply
+from objstore.formats.messages import GetObject, ObjectHeld, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.lost import NONE
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority, outvoted
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.completion import Completion, Spread
-from objstore.proxy.nodes import FanOut, Nodes, Outcome
+from objstore.proxy.nodes import FanOut, Nodes
+from objstore.rpc.interface import Outcome
 
 SEARCHES_MAX = 4
 UNDER_WAY_S = 0.03
@@ -78,8 +79,16 @@ class Finder:
         In a sloppy policy, whatever answers is believed when the primaries make no majority, handoffs included.
         """
         self._turn += 1
+        order = self.nodes.failures.order(place.replicas, self._turn)
+        if not everywhere:
+            lean = _Search(self.nodes, place, part, txn, order, lean=True)
+            try:
+                if await lean.run(everywhere=False) is Read.DONE and lean.plain:
+                    return lean.found()
+            finally:
+                lean.fan.cancel()
         for number in range(SEARCHES_MAX):
-            search = _Search(self.nodes, place, part, txn, self.nodes.failures.order(place.replicas, self._turn))
+            search = _Search(self.nodes, place, part, txn, order)
             try:
                 step = await search.run(everywhere)
             finally:
@@ -139,9 +148,24 @@ class Finder:
 class _Search:
     """One search over the primaries, in the order given."""
 
-    __slots__ = ("_bytes_from", "_next", "_order", "_part", "extra", "fan", "lost", "nodes", "place", "quorum", "replies", "txn")
+    __slots__ = (
+        "_bytes_from",
+        "_held",
+        "_lean",
+        "_next",
+        "_order",
+        "_part",
+        "extra",
+        "fan",
+        "lost",
+        "nodes",
+        "place",
+        "quorum",
+        "replies",
+        "txn",
+    )
 
-    def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int]) -> None:
+    def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int], *, lean: bool = False) -> None:
         self.nodes = nodes
         self.place = place
         self.txn = txn
@@ -155,6 +179,9 @@ class _Search:
         self._order = order
         self._next = 0
         self._bytes_from = -1
+        self._lean = lean
+        self._held: list[int] = []
+        """Who has what is newest, and said no more of it."""
 
     async def run(self, everywhere: bool) -> Read:
         count = len(self._order) if everywhere else majority(len(self._order))
@@ -186,12 +213,11 @@ class _Search:
         self._next += 1
         address, target = self.place.replicas[i]
         place, part = self.place, self._part
-        wants_bytes = part.inline_max >= 0 and not (self._bytes_from in self.replies or self._bytes_soon())
-        if wants_bytes:
+        if not (self._bytes_from in self.replies or self._bytes_soon()):
             self._bytes_from = i
             request = GetObject(target, place.hash, place.name, part.inline_max, part.start, part.length)
         else:
-            request = GetObject(target, place.hash, place.name)
+            request = GetObject(target, place.hash, place.name, lean=self._lean)
         self.quorum.asked()
         self.fan.call(i, address, request)
 
@@ -204,6 +230,9 @@ class _Search:
         if isinstance(outcome, ObjectReply) and self._sound(outcome):
             self.replies[index] = outcome
             self.quorum.answered(index, outcome.version.order)
+        elif isinstance(outcome, ObjectHeld):
+            self._held.append(index)
+            self.quorum.answered(index, outcome.order)
         elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
             deleted = outcome.timestamp
             self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
@@ -218,6 +247,12 @@ class _Search:
         if reply.version.name != self.place.name or reply.version.deleted:
             return False
         return reply.body is None or crc32c(reply.body) == reply.crc
+
+    @property
+    def plain(self) -> bool:
+        """All that answered agree, and what is newest came along: nothing is to be completed, or to be doubted."""
+        quorum = self.quorum
+        return quorum.unanimous and self.lost == NONE and (not self._held or bool(self.replies))
 
     def split(self) -> list[int]:
         """The primaries with older data than the newest and a newer POST, which applies to the newest too. A majority has each of
@@ -259,5 +294,6 @@ class _Search:
                 holders.append(primaries[index] if index < len(primaries) else self.extra[index - len(primaries)])
         if version is None:
             return Found(None, newest[0], None, (), ())
+        holders += [primaries[index] for index in self._held if quorum.orders[index] == newest]
         others = tuple([primaries[i] for i in self._order if i not in quorum.orders])
         return Found(version, 0, body, tuple(holders), others)

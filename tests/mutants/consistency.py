@@ -57,6 +57,21 @@ CONSISTENCY = (
         "return files.is_old_to(",
         f"{PROXY}/test_damaged_more.py -k ring_change",
     ),
+    # --- reads that hear of a second replica only what it holds
+    Mutant(
+        "the bytes at hand are told though others have newer ones",
+        "objstore/proxy/reads.py",
+        "return quorum.unanimous and self.lost == NONE and",
+        "return self.lost == NONE and",
+        f"{PROXY}/test_lean_reads.py -k newer_than_the_bytes",
+    ),
+    Mutant(
+        "what a replica holds is not asked for",
+        "objstore/object/server.py",
+        "return ObjectHeld(*files.order)",
+        "return ObjectHeld(1, 1)",
+        f"{PROXY}/test_lean_reads.py -k asked_once",
+    ),
     # --- object replication
     Mutant(
         "a handoff is removed though a primary did not answer",

@@ -26,6 +26,7 @@ from objstore.formats.messages.objects import (
     GetObject,
     GiveBack,
     ObjectFiles,
+    ObjectHeld,
     ObjectReply,
     OpenPut,
     PostObject,
@@ -94,7 +95,7 @@ REGISTRY: dict[str, type[Message]] = {
         Prepare, Promised, GiveBack, CompareMembers,
         TellAge, ClusterAge, ContainersMerged,
         CompareRows, RowsCompared, CompareTables, TablesCompared, TakeRows, RowsTaken, FetchRows, RowsFetched, OpenTable,
-        CommitTable,
+        CommitTable, ObjectHeld,
     )
 }  # fmt: skip
 
@@ -131,6 +132,7 @@ __all__ = [
     "NodeReport",
     "NodeStatus",
     "ObjectFiles",
+    "ObjectHeld",
     "ObjectPage",
     "ObjectReply",
     "OpenPut",

@@ -107,6 +107,7 @@ class GetObject(Message, frozen=True):
 
     `start` < 0 asks for the last `-start` bytes; `length` -1 for all that follows. The body comes inline when what is asked
     for is at most `inline_max` bytes; else `body` is None and the caller reads it by ReadObject. inline_max -1: metadata only.
+    `lean`: ObjectHeld will do, which costs no read.
     """
 
     target: Target
@@ -115,6 +116,19 @@ class GetObject(Message, frozen=True):
     inline_max: int = -1
     start: int = 0
     length: int = -1
+    lean: bool = False
+
+
+class ObjectHeld(Message, frozen=True):
+    """An object is here, by the names of its files: the timestamps of its data, and of its newest change of any kind."""
+
+    timestamp: int
+    newest: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """As Version.order."""
+        return self.timestamp, self.newest
 
 
 class ObjectReply(Message, frozen=True):
