@@ -43,6 +43,7 @@ from objstore.runtime.interface import Clock, Worker
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.offsetclock import clock_from
 from objstore.runtime.rng import SystemRng
+from objstore.runtime.unixsockets import is_unix
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables.device import TableDevice
 from objstore.tables.upkeep import UpkeepSettings
@@ -62,11 +63,12 @@ class Supervision:
 
 
 async def start_storage(config: Config, name: str, listeners: list[socket.socket], supervision: Supervision) -> Graph:
-    """Everything of one storage process. Raises ConfigError."""
+    """Everything of one storage process. `listeners`: for its peers, TCP and the Unix sockets beside. Raises ConfigError."""
     graph = Graph()
     try:
         # By the rings' addresses others know this process, and it knows itself; it may be bound to another one.
-        addresses = [Address(config.node.ip, listener.getsockname()[1]) for listener in listeners]
+        ports = [listener.getsockname()[1] for listener in listeners if not is_unix(listener)]
+        addresses = [Address(config.node.ip, port) for port in ports]
         storage = await _storage(graph, config, name, addresses, supervision)
         graph.run("lifetime", storage.lifetime.keep())
         fingerprint = cluster_fingerprint(config).hex()

@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import IO
 
 from objstore.app.children import SETTLE_S, Address, Child, Plan, Spec
 from objstore.app.spawn import PROGRAM, Launch, spawn
+from objstore.runtime.unixsockets import bound_beside
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 POLL_MAX_S = 1.0
@@ -57,6 +59,7 @@ class Supervisor:
     program: tuple[str, ...] = PROGRAM
     settle_s: float = SETTLE_S
     plan: Plan = field(init=False)
+    _beside: dict[Address, socket.socket] = field(init=False, default_factory=dict)
     _running: dict[int, Running] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,17 +68,19 @@ class Supervisor:
     def open_listeners(self) -> None:
         """Take every address of the specs. Raises OSError with one plain line.
 
-        On the addresses of storage processes connections are refused until the first child listens: an open port means a node
-        that serves.
+        On the addresses of storage processes, and on the Unix sockets beside them, connections are refused until the first child
+        listens: an open port means a node that serves.
         """
         for spec in self.specs:
             for address in spec.listen:
                 if address not in self.listeners:
                     self.listeners[address] = listen_on(*address, at_once=spec.kind == "public")
+                    if spec.kind == "storage" and (beside := listen_beside(*address)) is not None:
+                        self._beside[address] = beside
 
     def close_listeners(self) -> None:
         """New connections are refused once no child has the sockets either."""
-        for listener in self.listeners.values():
+        for listener in (*self.listeners.values(), *self._beside.values()):
             listener.close()
 
     def run(self) -> int:
@@ -153,7 +158,8 @@ class Supervisor:
 
     def _start(self, child: Child) -> Running:
         spec = child.spec
-        listeners = [self.listeners[address] for address in spec.listen if address in self.listeners]
+        held = (self.listeners, self._beside)
+        listeners = [listeners[address] for listeners in held for address in spec.listen if address in listeners]
         launch = Launch(
             spec.kind,
             spec.name,
@@ -186,6 +192,17 @@ def listen_on(host: str, port: int, *, at_once: bool = True) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {host} port {port}: {what}; give an address of this machine") from None
     listener.setblocking(False)
     return listener
+
+
+def listen_beside(host: str, port: int) -> socket.socket | None:
+    """A Unix socket for other processes of this host, bound and not listening yet. None, and one line, where there is none to have:
+    all of them use TCP then.
+    """
+    try:
+        return bound_beside(host, port)
+    except OSError as error:
+        print(f"objstore: no Unix socket beside {host} port {port}, goes on without: {error.strerror or error}", file=sys.stderr)
+        return None
 
 
 class _signal_socket:  # noqa: N801 - a context manager

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from objstore.formats.messages import Address, Message
@@ -12,10 +13,16 @@ from objstore.rpc.exchange import StreamConnection
 from objstore.rpc.handshake import MODE_CALLS, MODE_STREAM, NONCE_BYTES, ClientHandshake, Credentials, Session
 from objstore.rpc.interface import Begun, CallsAsTasks, Dispatcher, Done, Exchange, PeerTimeout, PeerUnavailable
 from objstore.rpc.link import Conversation, Link
+from objstore.rpc.sameuser import SameUser
 from objstore.runtime.interface import Clock, Rng
 from objstore.runtime.knobs import Knobs
+from objstore.runtime.unixsockets import connected_beside
 
 logger = logging.getLogger("objstore.rpc")
+
+
+class _Dropped(PeerUnavailable):
+    """The other side ended a connection before it was authenticated, without a reason."""
 
 
 @dataclass(slots=True)
@@ -48,15 +55,17 @@ class RpcClient(CallsAsTasks):
         dispatcher: Dispatcher | None = None,
         knobs: Knobs | None = None,
         local_ip: str = "",
+        same_user: SameUser | None = None,
     ) -> None:
-        """`dispatcher` answers calls that servers make back. `local_ip`: where connections come from, unless the kernel is to
-        choose. Raises ValueError for a secret below 32 bytes.
+        """`dispatcher` answers calls that servers make back. `local_ip`: where TCP connections come from, unless the kernel is to
+        choose. `same_user`: who is spoken to by a Unix socket. Raises ValueError for a secret below 32 bytes.
         """
         self.counters = RpcCounters()
         self._credentials = Credentials(secret, node_name, fingerprint)
         self._rng = rng
         self._connect_timeout_s = connect_timeout_s
         self._local_ip = local_ip
+        self._same_user = same_user or SameUser()
         self._station = Station(clock, knobs or Knobs(), Codec(), self.counters, dispatcher or Dispatcher())
         self._peers: dict[Address, _Peer] = {}
         self._links: set[Link] = set()
@@ -184,8 +193,53 @@ class RpcClient(CallsAsTasks):
 
     async def _connect(self, peer: _Peer, mode: int) -> Conversation:
         """A new authenticated connection. Raises PeerUnavailable, PeerTimeout; remembers a failure for a short while."""
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[Conversation] = loop.create_future()
+        try:
+            conversation = await self._by_unix(peer, mode) or await self._by_tcp(peer, mode)
+        except TimeoutError:
+            raise self._remember(peer, "no connection in time", late=True) from None
+        except OSError as error:
+            # The event loop's own text for the usual case is its call's arguments.
+            refused = isinstance(error, ConnectionRefusedError)
+            raise self._remember(peer, "connection refused" if refused else error.strerror or str(error)) from error
+        except PeerUnavailable as error:
+            self._remember(peer, str(error).removeprefix(f"{_text(peer.address)}: "))
+            raise
+        peer.refused_until = peer.refusal_delay_s = 0.0
+        peer.logged = ""
+        return conversation
+
+    async def _by_unix(self, peer: _Peer, mode: int) -> Conversation | None:
+        """None where TCP is to be tried: the peer is on another host, or cannot be reached in this way."""
+        connection = connected_beside(peer.address.ip, peer.address.port)
+        if connection is None:
+            return None
+        if not self._same_user.admits(connection, _text(peer.address)):
+            connection.close()
+            return None
+
+        async def connect(make: Callable[[], Link]) -> None:
+            link = make()
+            # Shielded: given up half-way, uvloop would close the descriptor behind the socket's back.
+            await asyncio.shield(asyncio.get_running_loop().create_unix_connection(lambda: link, sock=connection))
+
+        try:
+            return await self._made(peer, mode, connect)
+        except _Dropped:
+            return None
+
+    async def _by_tcp(self, peer: _Peer, mode: int) -> Conversation:
+        ip, port = peer.address
+
+        async def connect(make: Callable[[], Link]) -> None:
+            local = (self._local_ip, 0) if _same_family(self._local_ip, ip) else None
+            async with asyncio.timeout(self._connect_timeout_s):
+                await asyncio.get_running_loop().create_connection(make, ip, port, local_addr=local)
+
+        return await self._made(peer, mode, connect)
+
+    async def _made(self, peer: _Peer, mode: int, connect: Callable[[Callable[[], Link]], Awaitable[None]]) -> Conversation:
+        """What became of the link that `connect` connects, authenticated. Raises PeerUnavailable, and what `connect` does."""
+        ready: asyncio.Future[Conversation] = asyncio.get_running_loop().create_future()
         made: list[Link] = []
 
         def authenticated(link: Link, session: Session) -> Conversation:  # noqa: ARG001 - Link's signature
@@ -204,7 +258,8 @@ class RpcClient(CallsAsTasks):
                 peer.logged = reason
                 logger.error("handshake refused", extra={"peer": _text(peer.address), "error": reason})
             if not ready.done():
-                ready.set_exception(PeerUnavailable(f"{_text(peer.address)}: {reason}"))
+                error = _Dropped if link.dropped else PeerUnavailable
+                ready.set_exception(error(f"{_text(peer.address)}: {reason}"))
 
         def make() -> Link:
             handshake = ClientHandshake(self._credentials, self._rng.token_bytes(NONCE_BYTES), mode)
@@ -215,30 +270,17 @@ class RpcClient(CallsAsTasks):
 
         usable = False
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                local = (self._local_ip, 0) if _same_family(self._local_ip, peer.address.ip) else None
-                await loop.create_connection(make, peer.address.ip, peer.address.port, local_addr=local)
+            await connect(make)
             conversation = await ready
             if self._closed:
                 raise PeerUnavailable("this client is closed")
             usable = True
-        except TimeoutError:
-            raise self._remember(peer, "no connection in time", late=True) from None
-        except OSError as error:
-            # The event loop's own text for the usual case is its call's arguments.
-            refused = isinstance(error, ConnectionRefusedError)
-            raise self._remember(peer, "connection refused" if refused else error.strerror or str(error)) from error
-        except PeerUnavailable as error:
-            self._remember(peer, str(error).removeprefix(f"{_text(peer.address)}: "))
-            raise
         finally:
             if not usable:
                 ready.cancel()
                 for link in made:
                     link.abandon("given up")
                     self._unlink(link)
-        peer.refused_until = peer.refusal_delay_s = 0.0
-        peer.logged = ""
         return conversation
 
     def _unlink(self, link: Link) -> None:

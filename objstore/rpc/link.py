@@ -5,12 +5,13 @@ conversation on it: calls (`connection.py`) or a stream (`exchange.py`).
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from objstore.rpc.counters import RpcCounters
 from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, Event, PacketReader, PacketWriter, ProtocolError
 from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
+from objstore.runtime import unixsockets
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.net import tune
 
@@ -40,13 +41,17 @@ class Link(asyncio.BufferedProtocol):
         ended: Callable[["Link", str, bool], None],
         knobs: Knobs,
         counters: RpcCounters,
+        admits: Callable[[Any, str], bool] | None = None,
     ) -> None:
-        """`ended(link, reason, refused)`: refused when the handshake failed for what the other side is or knows."""
+        """`ended(link, reason, refused)`: refused when the handshake failed for what the other side is or knows. `admits(socket,
+        remote)`: asked before anything else whether the process at the other end of a Unix socket may speak to us.
+        """
         self._handshake = handshake
         self._authenticated = authenticated
         self._ended = ended
         self._knobs = knobs
         self._counters = counters
+        self._admits = admits
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._greeting = memoryview(bytearray(HANDSHAKE_READ_BYTES))
@@ -64,7 +69,10 @@ class Link(asyncio.BufferedProtocol):
         self._refused = False
         self._rejected = False
         self._reason = ""
+        self._keyless = False
         self.lost = False
+        self.dropped = False
+        """The other side ended it, and did not say why."""
         self.remote = "?"
         self.node = "?"
 
@@ -72,17 +80,31 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self.lost:  # given up while it was made
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=self._knobs.write_buffer_bytes_max)
-        self.remote = _text(transport.get_extra_info("peername"))
+        connection = transport.get_extra_info("socket")
+        self._keyless = unixsockets.is_unix(connection)
+        self.remote = _remote(transport, connection)
         tune(transport)
         self._counters.connections += 1
         self._counters.connections_made += 1
         self._timer = self._loop.call_later(self._knobs.handshake_timeout_s, self._handshake_late)
-        if self._rejected:
-            logger.warning("connection refused", extra={"peer": self.remote, "error": self._reason})
+        if not self._welcome(connection):
             self._transport.abort()
         elif isinstance(self._handshake, ClientHandshake):
             self._transport.write(self._handshake.hello())
+
+    def _welcome(self, connection: Any) -> bool:
+        if self._rejected:
+            logger.warning("connection refused", extra={"peer": self.remote, "error": self._reason})
+            return False
+        if self._keyless and self._admits is not None and not self._admits(connection, self.remote):
+            self._counters.handshakes_refused += 1
+            self._reason = "of another user"
+            return False
+        return True
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         return self._greeting if self._reader is None else self._reader.get_buffer()
@@ -118,6 +140,7 @@ class Link(asyncio.BufferedProtocol):
             return
         self.lost = True
         self._counters.connections -= 1
+        self.dropped = not self._reason
         self._reason = self._reason or (str(exc) if exc is not None else "connection closed by the peer")
         if self._timer is not None:
             self._timer.cancel()
@@ -148,9 +171,10 @@ class Link(asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
         self.node = session.node
-        self._writer = PacketWriter(session.send_key)
+        # Nobody is between two processes of one user: what the kernel carries from one to the other needs no proof.
+        self._writer = PacketWriter(None if self._keyless else session.send_key)
         self._reader = PacketReader(
-            session.receive_key,
+            None if self._keyless else session.receive_key,
             packet_bytes_max=self._knobs.packet_bytes_max,
             chunk_bytes_max=self._knobs.chunk_bytes_max,
         )
@@ -274,6 +298,7 @@ class Link(asyncio.BufferedProtocol):
         self.close(reason, at_once=True)
         if self._transport is not None:
             self.connection_lost(None)
+        self.lost = True
 
     def close(self, reason: str, *, at_once: bool = False) -> None:
         """End the connection; what is queued is still sent, unless `at_once`. Safe to call twice."""
@@ -293,8 +318,14 @@ def expire(future: "asyncio.Future[None]", text: str) -> None:
         future.set_exception(PeerTimeout(text))
 
 
-def _text(name: object) -> str:
-    """`ip:port` of a socket's peer name, with brackets around IPv6."""
+def _remote(transport: asyncio.BaseTransport, connection: Any) -> str:
+    """`ip:port` of the other end, with brackets around IPv6. Who connected to a Unix socket has no port: its process is named."""
+    name = transport.get_extra_info("peername")
+    if unixsockets.is_unix(connection):
+        if (address := unixsockets.address_of(name)) is not None:
+            name = address
+        elif (address := unixsockets.address_of(transport.get_extra_info("sockname"))) is not None:
+            name = address[0], f"pid-{unixsockets.peer_of(connection)[0]}"
     if isinstance(name, tuple) and len(name) >= 2:
         ip = f"[{name[0]}]" if ":" in str(name[0]) else name[0]
         return f"{ip}:{name[1]}"

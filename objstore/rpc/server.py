@@ -10,6 +10,8 @@ from objstore.rpc.exchange import StreamConnection
 from objstore.rpc.handshake import MODE_CALLS, NONCE_BYTES, Credentials, ServerHandshake, Session
 from objstore.rpc.interface import Dispatcher
 from objstore.rpc.link import Conversation, Link
+from objstore.rpc.sameuser import SameUser
+from objstore.runtime import unixsockets
 from objstore.runtime.interface import Clock, Rng
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.net import Listener
@@ -21,7 +23,7 @@ LAST_BYTES_S = 1.0  # for peers to take the last replies
 
 
 class RpcServer:
-    """One listener. For one event loop."""
+    """Any number of listeners. For one event loop."""
 
     def __init__(
         self,
@@ -33,12 +35,14 @@ class RpcServer:
         rng: Rng,
         *,
         knobs: Knobs | None = None,
+        same_user: SameUser | None = None,
     ) -> None:
-        """Raises ValueError for a secret below 32 bytes."""
+        """`same_user`: who may come by a Unix socket. Raises ValueError for a secret below 32 bytes."""
         self.counters = RpcCounters()
         self._credentials = Credentials(secret, node_name, fingerprint)
         self._rng = rng
         self._station = Station(clock, knobs or Knobs(), Codec(), self.counters, dispatcher)
+        self._same_user = same_user or SameUser()
         self._listeners: list[asyncio.Server] = []
         self._links: set[Link] = set()
         self._none_left: asyncio.Event | None = None
@@ -46,20 +50,31 @@ class RpcServer:
         self._refusals: set[tuple[str, str]] = set()
         self._stopping = False
 
-    async def start(self, ip: str, port: int) -> None:
-        """Listen; may be called for several addresses. Raises OSError (address in use, not ours)."""
+    async def start(self, ip: str, port: int, *, unix: bool = True) -> None:
+        """Listen, with a Unix socket beside it; may be called for several addresses. Raises OSError (address in use, not ours)."""
         loop = asyncio.get_running_loop()
         self._listeners.append(await loop.create_server(self._accept, ip, port, backlog=BACKLOG))
+        if not unix:
+            return
+        try:
+            await self.adopt(unixsockets.bound_beside(ip, self.ports[-1]))
+        except OSError as error:
+            logger.warning("no Unix socket", extra={"address": f"{ip}:{self.ports[-1]}", "error": error.strerror})
 
     async def adopt(self, listener: Listener) -> None:
-        """Serve on a socket that listens already; closing ours does not close its other holders'."""
+        """Serve on a socket, TCP or Unix, that is bound already; closing ours does not close its other holders'."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_server(self._accept, sock=listener, backlog=BACKLOG))
+        if unixsockets.is_unix(listener):
+            made = await loop.create_unix_server(self._accept, sock=listener, backlog=BACKLOG)
+        else:
+            made = await loop.create_server(self._accept, sock=listener, backlog=BACKLOG)
+        self._listeners.append(made)
 
     @property
     def ports(self) -> list[int]:
-        """The ports listened on: the real ones, where 0 was asked for."""
-        return [sock.getsockname()[1] for listener in self._listeners for sock in listener.sockets]
+        """The TCP ports listened on: the real ones, where 0 was asked for."""
+        sockets = [sock for listener in self._listeners for sock in listener.sockets]
+        return [sock.getsockname()[1] for sock in sockets if not unixsockets.is_unix(sock)]
 
     async def stop(self, drain_s: float) -> None:
         """Stop listening, let what runs end within `drain_s`, then close all connections."""
@@ -89,7 +104,7 @@ class RpcServer:
 
     def _accept(self) -> Link:
         handshake = ServerHandshake(self._credentials, self._rng.token_bytes(NONCE_BYTES))
-        link = Link(handshake, self._authenticated, self._ended, self._station.knobs, self.counters)
+        link = Link(handshake, self._authenticated, self._ended, self._station.knobs, self.counters, self._same_user.admits)
         if self._stopping or len(self._links) >= self._station.knobs.connections_max:
             link.reject("stopping" if self._stopping else "too many connections")
         self._links.add(link)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from objstore.app.spawn import Launch, spawn
-from objstore.app.supervisor import listen_on
+from objstore.app.supervisor import listen_beside, listen_on
 from objstore.testing import janitor
 from objstore.testing.failures import ClusterError
 from objstore.testing.layout import Member
@@ -104,12 +104,13 @@ class NodeProcess:
         member = self.member
         # Until a storage process is ready its address refuses, as after a crash: the socket is bound here and listens there.
         taken = listener or listen_on(member.listen_ip, member.port, at_once=False)
-        with taken, open(member.log, "ab", buffering=0) as log:
+        beside = listen_beside(member.listen_ip, member.port) if member.kind == "storage" else None
+        with taken, beside or contextlib.nullcontext(), open(member.log, "ab", buffering=0) as log:
             launch = Launch(
                 member.kind,
                 member.name,
                 member.config,
-                listeners=[taken],
+                listeners=[taken] if beside is None else [taken, beside],
                 output=log,
                 errors=log,
                 environment=environment,
