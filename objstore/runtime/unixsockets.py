@@ -11,7 +11,6 @@ import socket
 import struct
 
 PREFIX = "\0objstore/"
-BUFFER_BYTES = 1 << 20
 _CREDENTIALS = struct.Struct("=iii")  # pid, uid, gid
 _NOBODY = -1
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from objstore.formats.messages import Address
@@ -42,10 +43,10 @@ async def real_disk(path: Path) -> AsyncIterator[Disk]:
 
 
 @asynccontextmanager
-async def sockets(dispatcher: Dispatcher) -> AsyncIterator[tuple[Caller, Address]]:
+async def sockets(dispatcher: Dispatcher, *, unix: bool) -> AsyncIterator[tuple[Caller, Address]]:
     clock, rng = SystemClock(), SystemRng()
     server = RpcServer(dispatcher, SECRET, "server", FINGERPRINT, clock, rng)
-    await server.start("127.0.0.1", 0)
+    await server.start("127.0.0.1", 0, unix=unix)
     client = RpcClient(SECRET, "client", FINGERPRINT, clock, rng, dispatcher=dispatcher)
     yield client, Address("127.0.0.1", server.ports[0])
     await asyncio.wait_for(client.close(), 5)
@@ -72,4 +73,8 @@ FILE_SYSTEMS: dict[str, MakeFileSystem] = {
     "crash, named temps": lambda _: CrashFileSystem(nameless=False),
 }
 DISKS: dict[str, MakeDisk] = {"real": real_disk}
-CALLERS: dict[str, MakeCaller] = {"sockets": sockets, "in process": short_cut}
+CALLERS: dict[str, MakeCaller] = {
+    "TCP": partial(sockets, unix=False),
+    "Unix sockets": partial(sockets, unix=True),
+    "in process": short_cut,
+}

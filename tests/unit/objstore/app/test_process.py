@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from objstore.app.cli import run
+from objstore.app.configfile import load_config
 from objstore.app.devcluster import DEVICE, prepare
 from objstore.runtime.device import DeviceInUse, open_device
+from objstore.runtime.unixsockets import connected_beside, peer_of
 
 ROOT = Path(__file__).resolve().parents[4]
 PATIENCE_S = 30.0
@@ -56,6 +59,11 @@ class Node:
         while not condition():
             assert time.monotonic() < deadline, self.text()
             time.sleep(0.02)
+
+    @property
+    def port(self) -> int:
+        """Where it listens for other nodes."""
+        return load_config(str(self.directory / "conf" / "node1.toml")).node.ports[0]
 
     def owned(self) -> bool:
         """Whether a process has the device."""
@@ -100,6 +108,26 @@ def test_hangup_hands_the_device_over(node: Node) -> None:
     node.wait(lambda: not Path(f"/proc/{node.pids()[0]}").exists())
     assert node.owned()
     assert node.text().index(" ending") < node.text().rindex(" ready ")
+
+
+def test_nobody_is_refused_while_it_is_replaced(node: Node) -> None:
+    """By TCP and by the Unix socket beside: the supervisor holds both."""
+    ip, port = load_config(str(node.directory / "conf" / "node1.toml")).node.ip, node.port
+    node.process.send_signal(signal.SIGHUP)
+    listeners = set()
+    while len(node.pids()) < 2 or Path(f"/proc/{node.pids()[0]}").exists():
+        assert node.process.poll() is None
+        with socket.create_connection((ip, port), PATIENCE_S):
+            pass
+        beside = connected_beside(ip, port)
+        assert beside is not None
+        with beside:
+            listeners.add(peer_of(beside)[0])
+        time.sleep(0.01)
+    assert listeners >= set(node.pids())
+    node.process.send_signal(signal.SIGTERM)
+    node.wait(lambda: node.process.poll() is not None)
+    assert connected_beside(ip, port) is None
 
 
 def test_commands_reach_it_with_the_secret_alone(node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from objstore.app.children import Spec
+from objstore.app.supervisor import Supervisor
+from objstore.runtime.unixsockets import bound_beside
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
@@ -152,6 +157,25 @@ def test_hangup_replaces_every_process(run: Start) -> None:
     slots = [line.split()[3] for line in order if line.startswith("started")]
     assert slots == ["2", "10"]
     assert running.end() == 0
+
+
+def test_unix_sockets_stand_beside_the_ports_of_storage_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as probe, socket.socket() as second:
+        for one in (probe, second):
+            one.bind(("127.0.0.1", 0))
+        first, other = probe.getsockname(), second.getsockname()
+    supervisor = Supervisor([Spec("node", "storage", "", (first,)), Spec("proxy", "public", "", (other,))])
+    supervisor.open_listeners()
+    with pytest.raises(OSError, match="in use"):
+        bound_beside(*first)
+    bound_beside(*other).close()
+    supervisor.close_listeners()
+    with bound_beside(*first):  # somebody else has the name now
+        again = Supervisor([Spec("node", "storage", "", (first,))])
+        again.open_listeners()
+        assert list(again.listeners) == [first]
+        again.close_listeners()
+    assert capsys.readouterr().err.count("no Unix socket beside 127.0.0.1") == 1
 
 
 def test_the_supervisor_is_lean() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 from objstore.formats.messages import Address, Message, RunDaemon
 from objstore.rpc.client import RpcClient
 from objstore.rpc.interface import Dispatcher
+from objstore.rpc.sameuser import SameUser
 from objstore.rpc.server import RpcServer
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.rng import SystemRng
+from objstore.runtime.unixsockets import bound_beside, connected_beside
 from tests.contract.service import Service
 
 SECRET = b"the secret of the cluster under test"
@@ -42,9 +44,11 @@ class Nodes:
         secret: bytes = SECRET,
         fingerprint: bytes = FINGERPRINT,
         knobs: Knobs | None = None,
+        same_user: SameUser | None = None,
+        unix: bool = True,
     ) -> Address:
-        server = RpcServer(dispatcher, secret, "server", fingerprint, SystemClock(), SystemRng(), knobs=knobs)
-        await server.start("127.0.0.1", port)
+        server = RpcServer(dispatcher, secret, "server", fingerprint, SystemClock(), SystemRng(), knobs=knobs, same_user=same_user)
+        await server.start("127.0.0.1", port, unix=unix)
         self.servers.append(server)
         return Address("127.0.0.1", server.ports[0])
 
@@ -53,8 +57,8 @@ class Nodes:
         self.clients.append(client)
         return client
 
-    async def relay(self, to: Address) -> "Relay":
-        relay = Relay(to)
+    async def relay(self, to: Address, *, unix: bool = False) -> "Relay":
+        relay = Relay(to, unix=unix)
         await relay.start()
         self.relays.append(relay)
         return relay
@@ -69,10 +73,14 @@ class Nodes:
 
 
 class Relay:
-    """A TCP proxy: `change(direction, data)` may alter what passes; directions are "up" (to the server) and "down"."""
+    """A proxy: `change(direction, data)` may alter what passes; directions are "up" (to the server) and "down". It listens by TCP;
+    with `unix` also beside that, and goes on by the Unix socket of the server then.
+    """
 
-    def __init__(self, to: Address) -> None:
+    def __init__(self, to: Address, *, unix: bool = False) -> None:
         self._to = to
+        self._unix = unix
+        self._unix_server: asyncio.Server | None = None
         self.change: Callable[[str, bytes], bytes] = lambda direction, data: data
         self.piece_bytes = 1 << 16
         self.callers: list[str] = []
@@ -84,10 +92,24 @@ class Relay:
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.address = Address("127.0.0.1", self._server.sockets[0].getsockname()[1])
+        if self._unix:
+            self._unix_server = await asyncio.start_unix_server(self._serve_unix, sock=bound_beside(*self.address))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.callers.append(writer.get_extra_info("peername")[0])
-        up_reader, up_writer = await asyncio.open_connection(*self._to)
+        self._join(reader, writer, *await asyncio.open_connection(*self._to))
+
+    async def _serve_unix(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.callers.append("unix")
+        self._join(reader, writer, *await asyncio.open_unix_connection(sock=connected_beside(*self._to)))
+
+    def _join(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
+    ) -> None:
         self._writers += [writer, up_writer]
         for direction, source, sink in (("up", reader, up_writer), ("down", up_reader, writer)):
             task = asyncio.ensure_future(self._pump(direction, source, sink))
@@ -116,8 +138,9 @@ class Relay:
         self.cut()
         for task in self._tasks:
             task.cancel()
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, self._unix_server):
+            if server is not None:
+                server.close()
 
 
 @dataclass

@@ -38,7 +38,7 @@ chunks = st.one_of(st.binary(max_size=100), st.integers(0, 3000).map(lambda size
 packets = st.lists(st.one_of(st.lists(frames, min_size=1, max_size=4), chunks), max_size=6)
 
 
-def encode(plan: list[list[Frame] | Chunk], key: bytes = KEY) -> list[bytes]:
+def encode(plan: list[list[Frame] | Chunk], key: bytes | None = KEY) -> list[bytes]:
     """One item per packet."""
     writer = PacketWriter(key)
     out = []
@@ -58,15 +58,17 @@ def flat(plan: list[list[Frame] | Chunk]) -> list[Event]:
     return [event for item in plan for event in ([item] if isinstance(item, Chunk) else item)]
 
 
-def make_reader(buffer_bytes: int = 1 << 16) -> PacketReader:
-    return PacketReader(KEY, packet_bytes_max=LIMIT, chunk_bytes_max=LIMIT, buffer_bytes=buffer_bytes)
+def make_reader(buffer_bytes: int = 1 << 16, key: bytes | None = KEY) -> PacketReader:
+    return PacketReader(key, packet_bytes_max=LIMIT, chunk_bytes_max=LIMIT, buffer_bytes=buffer_bytes)
 
 
-@given(packets, st.randoms(use_true_random=False), st.sampled_from([64, 100, 500, 1 << 16]))
-@settings(max_examples=200, deadline=None)
-def test_any_split_gives_the_same_events(plan: list[list[Frame] | Chunk], rng: random.Random, buffer_bytes: int) -> None:
-    data = b"".join(encode(plan))
-    reader = make_reader(buffer_bytes)
+@given(packets, st.randoms(use_true_random=False), st.sampled_from([64, 100, 500, 1 << 16]), st.sampled_from([KEY, None]))
+@settings(max_examples=300, deadline=None)
+def test_any_split_gives_the_same_events(
+    plan: list[list[Frame] | Chunk], rng: random.Random, buffer_bytes: int, key: bytes | None
+) -> None:
+    data = b"".join(encode(plan, key))
+    reader = make_reader(buffer_bytes, key)
     events: list[Event] = []
     while data:
         count = min(len(data), rng.choice([1, 2, 7, 31, 33, 200, 5000]))
@@ -92,11 +94,11 @@ def test_large_packets_keep_their_bytes_while_the_next_ones_arrive(seed: int) ->
     assert events == flat(plan)
 
 
-@given(packets.filter(bool), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
-def test_any_flipped_bit_is_refused(plan: list[list[Frame] | Chunk], rng: random.Random) -> None:
+@given(packets.filter(bool), st.randoms(use_true_random=False), st.sampled_from([KEY, None]))
+@settings(max_examples=400, deadline=None)
+def test_any_flipped_bit_is_refused(plan: list[list[Frame] | Chunk], rng: random.Random, key: bytes | None) -> None:
     """What came before the altered packet is delivered; of the altered packet, and after it, nothing."""
-    encoded = encode(plan)
+    encoded = encode(plan, key)
     data = bytearray(b"".join(encoded))
     at = rng.randrange(len(data))
     data[at] ^= 1 << rng.randrange(8)
@@ -108,7 +110,7 @@ def test_any_flipped_bit_is_refused(plan: list[list[Frame] | Chunk], rng: random
         good += 1
     # Bytes enough after it that a length made larger is no excuse to wait for more.
     data += bytes(2 * LIMIT + PACKET_HEAD_BYTES)
-    reader, events = make_reader(), []
+    reader, events = make_reader(key=key), []
     with pytest.raises(ProtocolError):
         for start in range(0, len(data), 997):
             events += reader.feed(bytes(data[start : start + 997]))
@@ -116,12 +118,13 @@ def test_any_flipped_bit_is_refused(plan: list[list[Frame] | Chunk], rng: random
     assert len(events) <= len(flat(plan[:good]))
 
 
-def test_every_bit_of_a_small_packet() -> None:
+@pytest.mark.parametrize("key", [KEY, None])
+def test_every_bit_of_a_small_packet(key: bytes | None) -> None:
     plan: list[list[Frame] | Chunk] = [[Frame(REQUEST, 1, 5, b"Name", b"tx", b"body")], Chunk(b"data", crc32c(b"data"))]
-    for index, packet in enumerate(encode(plan)):
+    for index, packet in enumerate(encode(plan, key)):
         for bit in range(len(packet) * 8):
-            reader = make_reader()
-            for before in encode(plan)[:index]:
+            reader = make_reader(key=key)
+            for before in encode(plan, key)[:index]:
                 reader.feed(before)
             altered = bytearray(packet)
             altered[bit // 8] ^= 1 << bit % 8
@@ -147,6 +150,13 @@ def test_another_key_is_refused() -> None:
     for plan in ([request(1)], [Chunk(b"data", crc32c(b"data"))]):
         with pytest.raises(ProtocolError, match="not authentic"):
             make_reader().feed(encode(plan, key=bytes(32))[0])
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [(KEY, None), (None, KEY)])
+def test_a_sum_is_no_mac(sender: bytes | None, receiver: bytes | None) -> None:
+    for plan in ([request(1)], [Chunk(b"data", crc32c(b"data"))]):
+        with pytest.raises(ProtocolError):
+            make_reader(key=receiver).feed(encode(plan, sender)[0])
 
 
 def test_a_packet_is_no_packet_of_the_other_direction_or_session() -> None:

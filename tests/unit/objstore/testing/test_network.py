@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
+from objstore.formats.messages import Address, DaemonReport, RunDaemon
+from objstore.rpc.client import RpcClient
+from objstore.rpc.interface import PeerUnavailable
+from objstore.rpc.server import RpcServer
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.rng import SystemRng
+from objstore.runtime.unixsockets import connected_beside
 from objstore.testing.addresses import Addresses
 from objstore.testing.layout import Member
 from objstore.testing.network import Network
+from tests.contract.service import Service
 
 
 @dataclass
@@ -183,3 +191,29 @@ async def test_a_node_that_does_not_listen_resets(ends: Ends) -> None:
     with pytest.raises(ConnectionResetError):
         reader, _ = await asyncio.open_connection(ends.a.ip, ends.a.port, local_addr=(ends.b.bound_ip, 0))
         await line(reader)
+
+
+async def test_unix_sockets_do_not_go_round_it() -> None:
+    """They stand beside the addresses that nodes are bound to; nodes call each other by those in the rings."""
+    addresses, network = Addresses(), Network()
+    a, b = member(addresses, "a", 1), member(addresses, "b", 2)
+    secret, clock, rng = b"the secret of the cluster under test", SystemClock(), SystemRng()
+    server = RpcServer(Service().dispatcher, secret, "b", b"fingerprint", clock, rng)
+    await server.start(b.bound_ip, b.port)
+    for one in (a, b):
+        network.add(one)
+    network.open(b)
+    beside = connected_beside(b.bound_ip, b.port)
+    assert beside is not None, "it has one"
+    beside.close()
+    client = RpcClient(secret, "a", b"fingerprint", clock, rng, local_ip=a.bound_ip)
+    address = Address(b.ip, b.port)
+    assert await client.call(address, RunDaemon("echo"), timeout_s=5) == DaemonReport({"echo": 0})
+    assert network.connections == {("a", "b"): 1}
+    network.change("b", "a", lost=True)
+    with pytest.raises(PeerUnavailable):
+        await client.call(address, RunDaemon("echo"), timeout_s=0.2)
+    await client.close()
+    network.close()
+    await server.stop(0)
+    addresses.close()
