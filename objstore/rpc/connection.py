@@ -75,6 +75,8 @@ class CallConnection:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
+        self._crowded = False
+        """The last call was not alone, so the next one will hardly be: calls that go together cost less."""
         self._handlers: dict[int, tuple[asyncio.Task[None], float]] = {}
         self._sweeping = False
         self._leaving = False
@@ -120,6 +122,7 @@ class CallConnection:
         self._last_call = number = (self._last_call + 1) & 0xFFFFFFFF
         call = _Call(self, number, done, type(request).__name__, self._station.clock.monotonic() + timeout_s)
         refusal = self._send(request, number, timeout_s, txn)
+        self._crowded = bool(self._calls)
         self._calls[number] = call
         self._station.counters.in_flight += 1
         if refusal is not None:
@@ -141,7 +144,8 @@ class CallConnection:
         body = codec.encode(request)
         timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
         try:
-            link.send(frame_head(REQUEST, number, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body)), body)
+            head = frame_head(REQUEST, number, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body))
+            link.send(head, body, alone=not (self._calls or self._crowded))
         except ValueError as error:
             return NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}")
         return None
@@ -283,7 +287,7 @@ class CallConnection:
             return
         try:
             body = codec.encode(reply)
-            link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body)
+            link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body, alone=len(self._handlers) < 2)
         except (TypeError, ValueError, OverflowError, KeyError) as error:  # no message, a field of a wrong type, too large
             guard.log_defect("reply not sent", type(reply).__name__, "", error)
             body = codec.encode(Refused(Code.INTERNAL, f"{type(reply).__name__}: {error}"))

@@ -210,9 +210,9 @@ class Link(asyncio.BufferedProtocol):
         """More than the high-water mark is unsent: `drain` before sending more."""
         return self._paused
 
-    def send(self, head: bytes, body: bytes) -> None:
-        """Queue one frame: all frames of one turn of the loop leave in one packet. Raises ValueError for a body above
-        `body_bytes_max`.
+    def send(self, head: bytes, body: bytes, *, alone: bool = False) -> None:
+        """Queue one frame: all frames of one turn of the loop leave in one packet. `alone`: no others are to be expected, so it
+        leaves at once. Raises ValueError for a body above `body_bytes_max`.
         """
         size = len(body)
         if size > self.body_bytes_max:
@@ -223,7 +223,11 @@ class Link(asyncio.BufferedProtocol):
         pending.append(head)
         pending.append(body)
         self._pending_bytes += len(head) + size
-        if not self._flush_scheduled and not self._delivering:
+        if self._flush_scheduled or self._delivering:
+            return
+        if alone:  # saves a turn of the loop
+            self._flush()
+        else:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
 
