@@ -36,6 +36,7 @@ CHUNK_HEAD_BYTES = MAC_BYTES + _CHUNK_HEAD.size
 FRAME_HEAD_BYTES = _FRAME.size
 FRAME_HEAD_BYTES_MAX = FRAME_HEAD_BYTES + 2 * 255
 COPIED_BYTES_MAX = 1 << 14
+BUFFER_BYTES = 144 << 10  # two packets with a body of 64 KiB, read at once and used where they are
 TIMEOUT_MS_MAX = 0xFFFFFFFF
 
 REQUEST = 1  # a call; answered by one REPLY of the same call number
@@ -104,7 +105,7 @@ class PacketReader:
     Small packets share one buffer; a large packet or chunk gets one of its own, so its bytes are read where they stay.
     """
 
-    def __init__(self, key: bytes | None, *, packet_bytes_max: int, chunk_bytes_max: int, buffer_bytes: int = 1 << 16) -> None:
+    def __init__(self, key: bytes | None, *, packet_bytes_max: int, chunk_bytes_max: int, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._key = key
         self._sequence = 0
         self._packet_bytes_max = packet_bytes_max
