@@ -118,7 +118,7 @@ class Bench:
 
             for warm in (True, False):
                 there, here, start, packets = self._server_cpu_s(), cpu_s(), time.perf_counter(), client.counters.packets_out
-                done, self._end = 0, time.perf_counter() + (0.2 if warm else self._seconds)
+                done, self._end = 0, time.perf_counter() + (0.5 if warm else self._seconds)
                 await asyncio.gather(*(caller(address) for _ in range(in_flight)))
             wall, here = time.perf_counter() - start, cpu_s() - here
             there = self._server_cpu_s() - there
