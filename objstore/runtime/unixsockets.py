@@ -30,7 +30,7 @@ def address_of(name: object) -> tuple[str, int] | None:
 
 
 def is_unix(connection: socket.socket) -> bool:
-    return connection.family == getattr(socket, "AF_UNIX", None)
+    return hasattr(socket, "AF_UNIX") and connection.family == socket.AF_UNIX
 
 
 def bound_beside(ip: str, port: int) -> socket.socket:
