@@ -9,6 +9,7 @@ Source: "Authenticating Requests (AWS Signature Version 4)", Amazon S3 API refer
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from objstore.auth.s3dates import SKEW_S_MAX, format_basic, format_extended, parse_basic, parse_date
 from objstore.auth.s3facts import S3Facts
@@ -22,6 +23,8 @@ ACCEPT_ENCODING = "accept-encoding"
 ENCODINGS_SIGNED = ("identity", "gzip", "gzip, deflate", "gzip, deflate, br", "gzip, deflate, br, zstd")
 """What clients send, and sign, as Accept-Encoding. Proxies on the way put another value in its place."""
 
+PARSED_MAX = 256
+"""Clients repeat the same few credentials and lists of headers: so many are kept as parsed."""
 _PARTS = ("Credential", "SignedHeaders", "Signature")
 
 
@@ -89,6 +92,7 @@ def _split(header: str) -> dict[str, str]:
     return parts
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse_credential(text: str, regions: Regions, error: Callable[[str], S3Refused]) -> tuple[str, Scope]:
     """Access key and scope of `key/20130524/region/s3/aws4_request`; the key may hold slashes. Raises what `error` makes of a
     text."""
@@ -109,6 +113,7 @@ def parse_credential(text: str, regions: Regions, error: Callable[[str], S3Refus
     return access_key, Scope(date, region)
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse_signed_headers(text: str) -> tuple[str, ...]:
     """The names of a list like `host;x-amz-date`, in the order in which they are signed. One in upper case is no header's name."""
     return tuple(sorted({name for name in text.split(";") if name}))

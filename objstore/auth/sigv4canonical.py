@@ -7,6 +7,7 @@ whatever way, is decoded and encoded anew: every byte but the unreserved charact
 becomes %XX.
 """
 
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, unquote_to_bytes
 
@@ -14,6 +15,8 @@ from objstore.auth.s3facts import S3Facts
 from objstore.model.octets import bytes_of
 
 SIGNATURE_FIELD = b"X-Amz-Signature"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~-]+")
+"""Has one form only."""
 
 
 def canonical_path(path: str) -> str:
@@ -21,11 +24,13 @@ def canonical_path(path: str) -> str:
     >>> canonical_path("/b//a%2fb/../c d+%c3%a4~%7E!")
     '/b//a/b/../c%20d%2B%C3%A4~~%21'
     """
-    return quote(unquote_to_bytes(path), safe="/~") or "/"
+    return path if _PLAIN_PATH.fullmatch(path) else quote(unquote_to_bytes(path), safe="/~") or "/"
 
 
 def canonical_query(facts: S3Facts) -> str:
     """All fields but the signature itself, encoded anew, sorted by name and then value in their encoded forms."""
+    if not facts.query:
+        return ""
     encoded = ((quote(name, safe="~"), quote(value, safe="~")) for name, value in facts.fields if name != SIGNATURE_FIELD)
     return "&".join(f"{name}={value}" for name, value in sorted(encoded))
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +14,8 @@ RESERVED = frozenset({"v1", "auth", "v3", "info", "healthcheck", "metrics", "con
 """First segments of paths that belong to others."""
 HOST_CHARS_MAX = 253
 """Of a name in the DNS; a port comes on top."""
+HOSTS_MAX = 256
+"""So many Host fields are kept as parsed: most requests have the same."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 
@@ -26,6 +29,7 @@ class Address:
     in_host: bool = False
 
 
+@lru_cache(maxsize=HOSTS_MAX)
 def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     """The bucket in a Host field, "" when it is not below one of `domains` (lower case, without a leading dot). The port does not
     count, nor does the dot that ends an absolute name.

@@ -7,7 +7,7 @@ from objstore.api.reply import Fields, Reply
 from objstore.api.request import Request
 from objstore.api.s3.acl import AclHandlers
 from objstore.api.s3.address import address_of, check_bucket_name, names_bucket
-from objstore.api.s3.call import Call, Site, missing_told, owner_of_bucket
+from objstore.api.s3.call import Call, Site, no_such_key, owner_of_bucket
 from objstore.api.s3.deletes import DeleteHandlers
 from objstore.api.s3.errors import S3Error, invalid_argument, s3_error
 from objstore.api.s3.listings import ListingHandlers
@@ -23,6 +23,7 @@ from objstore.model.errors import (
     BodyTimeout,
     ContainerNotFound,
     NotModified,
+    ObjectNotFound,
     RangeNotSatisfiable,
     StoreError,
 )
@@ -69,8 +70,10 @@ class S3Api:
         owner = key.account if creating else await owner_of_bucket(self._site.store, key.account, address.bucket, request.txn)
         call = Call(request, ctx, key.account, owner, address.bucket, address.key, payload)
         try:
-            async with missing_told(self._site.store, ctx, owner, call.bucket):
+            try:
                 return _identified(await self._handler(call)(call), request)
+            except ObjectNotFound:  # as missing_told, without its cost
+                raise await no_such_key(self._site.store, ctx, owner, call.bucket) from None
         except ContainerNotFound:  # Swift's names are freer than S3's, so one that exists is taken
             check_bucket_name(call.bucket)
             raise
