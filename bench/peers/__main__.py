@@ -26,7 +26,7 @@ from bench.peers.accounting import free_bytes
 from bench.peers.load import Client, WrongAnswer
 from bench.peers.objstore import Objstore
 from bench.peers.plan import Bench
-from bench.peers.processes import NotStarted
+from bench.peers.processes import NotStarted, Ports
 from bench.peers.seaweed import SeaweedFS
 from bench.peers.sides import Server, Side
 from bench.peers.swift import Swift
@@ -55,7 +55,8 @@ def parse() -> argparse.Namespace:
 
 def servers(workers: int) -> dict[str, Server]:
     """All there are."""
-    found: list[Server] = [Objstore(workers), Swift(), SeaweedFS(True), SeaweedFS(False)]
+    ports = Ports()
+    found: list[Server] = [Objstore(workers), Swift(ports), SeaweedFS(True, ports), SeaweedFS(False, ports)]
     return {server.name: server for server in found}
 
 

@@ -90,11 +90,11 @@ def read(roots: list[int]) -> Use:
     return Use(time.monotonic(), cpu_s(roots), machine_cpu_s())
 
 
-def wait_quiet(roots: list[int], idle_rate: float, longest_s: float) -> bool:
+def wait_quiet(roots: list[int], idle_rate: float, longest_s: float, looks: int) -> bool:
     """Wait until these processes use no more CPU than when idle, for at most `longest_s`; whether that came.
 
-    What a request leaves behind (rows to be written, files to be synced) is work for that request, done after its answer. Two looks in
-    a row must be quiet, since a process may wait for a disk in between.
+    What a request leaves behind (rows to be written, files to be synced) is work for that request, done after its answer. `looks` in a
+    row must be quiet, since a process may wait for a disk, or for more of the same work, in between.
     """
     limit = idle_rate * 1.5 + QUIET_RATE
     deadline = time.monotonic() + longest_s
@@ -105,7 +105,7 @@ def wait_quiet(roots: list[int], idle_rate: float, longest_s: float) -> bool:
         current = read(roots)
         rate = (current.cpu - last.cpu) / (current.at - last.at)
         quiet = quiet + 1 if rate <= limit else 0
-        if quiet >= 2:
+        if quiet >= looks:
             return True
         last = current
     return False

@@ -11,6 +11,7 @@ from bench.peers.sides import Server, Side
 from bench.peers.works import MIB, SMALL, Scale, Work
 
 OBJECTS, SCRATCH = "bench", "work"
+SETTLED_LOOKS = 4
 LOADERS = 32
 LOAD_BATCH = 2000
 LOAD_SECONDS_MAX = 3600.0
@@ -75,7 +76,7 @@ class Bench:
         """Wait for the start to be over, then see what each uses when nothing is asked."""
         self._say("waiting until all are idle ...")
         roots = [root for server in self._servers.values() for root in server.roots()]
-        wait_quiet(roots, 0.05, self._scale.settle_s)
+        wait_quiet(roots, 0.2, self._scale.settle_s, SETTLED_LOOKS)
         before = {name: read(server.roots()) for name, server in self._servers.items()}
         time.sleep(self._scale.idle_s)
         for name, server in self._servers.items():
@@ -155,7 +156,7 @@ class Bench:
         seconds = BIG_SECONDS_MAX if work.size == self._scale.big else self._scale.seconds
         before = read(side.server.roots())
         result = self._send(side, work.label, work.connections, seconds, load)
-        quiet = wait_quiet(side.server.roots(), self.figures.idle[name], self._scale.quiet_s)
+        quiet = wait_quiet(side.server.roots(), self.figures.idle[name], self._scale.quiet_s, self._scale.quiet_looks)
         after = read(side.server.roots())
         elapsed = after.at - before.at
         count = max(1, result.requests) / pages

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,12 +12,42 @@ from pathlib import Path
 
 from bench.cluster import descendants
 
+PORTS = range(20_000, 22_500)
+"""Below the ports that the system gives to clients, so that none is taken between the choice and the start."""
+GRPC_AHEAD = 10_000
+"""SeaweedFS's second port is this much above the first; its S3 gateway relies on it."""
 STOP_S = 15.0
 POLL_S = 0.1
 
 
 class NotStarted(RuntimeError):
     """A program ended, or did not answer in time."""
+
+
+class Ports:
+    """Gives out ports of 127.0.0.1 that are free, each once, with their second port free as well."""
+
+    def __init__(self) -> None:
+        self._left = random.sample(PORTS, len(PORTS))
+
+    def take(self) -> int:
+        """One port. Raises NotStarted when there is none."""
+        while self._left:
+            port = self._left.pop()
+            if is_free(port) and is_free(port + GRPC_AHEAD):
+                return port
+        raise NotStarted(f"no port from {PORTS.start} to {PORTS.stop} is free")
+
+
+def is_free(port: int) -> bool:
+    """Whether one can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 class Processes:
@@ -72,7 +104,7 @@ class Processes:
         for _, process in self._running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-        for pid in known & {pid for pid in known if session_of(pid) in self.roots()}:
+        for pid in [pid for pid in known if session_of(pid) in self.roots()]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for _, process in self._running:

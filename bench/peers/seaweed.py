@@ -8,13 +8,13 @@ in either case: it has no setting for that.
 import json
 import subprocess
 import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
-from bench.cluster import free_port
 from bench.peers import install
 from bench.peers.dialects import S3, Dialect
-from bench.peers.processes import NotStarted, Processes
+from bench.peers.processes import NotStarted, Ports, Processes
 
 NODES = 4
 ACCESS, SECRET = "bench", "bench-secret"
@@ -27,7 +27,8 @@ SHELL_TIMEOUT_S = 60
 class SeaweedFS:
     """Its processes, with fsync or as it comes."""
 
-    def __init__(self, fsync: bool) -> None:
+    def __init__(self, fsync: bool, ports: Ports) -> None:
+        self._ports = ports
         self._fsync = fsync
         self.name = "seaweed-fsync" if fsync else "seaweed"
         self.title = "SeaweedFS, fsync" if fsync else "SeaweedFS"
@@ -46,18 +47,18 @@ class SeaweedFS:
         self._processes = processes = Processes(where, {"HOME": str(where)})
         weed = install.program("seaweed", "weed")
         here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        ports = [free_port() for _ in range(2)]
-        master = f"127.0.0.1:{ports[0]}.{ports[1]}"
+        port = self._ports.take()
+        master = f"127.0.0.1:{port}"
         (where / "master").mkdir()
-        command = [weed, "master", *here, f"-port={ports[0]}", f"-port.grpc={ports[1]}", f"-mdir={where / 'master'}"]
+        command = [weed, "master", *here, f"-port={port}", f"-mdir={where / 'master'}"]
         processes.start("master", [*command, f"-defaultReplication={COPIES}", "-telemetry=false", "-peers=none"])
-        processes.wait_for("SeaweedFS's master", lambda: bool(ask(ports[0], "/cluster/status").get("IsLeader")))
+        processes.wait_for("SeaweedFS's master", lambda: bool(ask(port, "/cluster/status").get("IsLeader")))
         for node in range(NODES):
             directory = where / f"volume{node}"
             directory.mkdir()
-            command = [weed, "volume", *here, f"-port={free_port()}", f"-port.grpc={free_port()}", f"-dir={directory}"]
-            processes.start(f"volume{node}", [*command, f"-max={VOLUMES_MAX}", f"-master={master}"])
-        processes.wait_for("SeaweedFS's volume servers", lambda: count_nodes(ports[0]) == NODES)
+            command = [weed, "volume", *here, f"-port={self._ports.take()}", f"-dir={directory}"]
+            processes.start(f"volume{node}", [*command, f"-max={VOLUMES_MAX}", "-preStopSeconds=1", f"-master={master}"])
+        processes.wait_for("SeaweedFS's volume servers", lambda: count_nodes(port) == NODES)
         self._start_gateway(processes, where, weed, master, here)
 
     def _start_gateway(self, processes: Processes, where: Path, weed: str, master: str, here: list[str]) -> None:
@@ -66,15 +67,15 @@ class SeaweedFS:
         identities = {"identities": [{**identity, "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}
         (where / "s3.json").write_text(json.dumps(identities))
         (where / "filer").mkdir()
-        self._port, filer, grpc = free_port(), free_port(), free_port()
-        command = [weed, "filer", *here, f"-port={filer}", f"-port.grpc={grpc}", f"-master={master}", "-s3"]
+        self._port, filer = self._ports.take(), self._ports.take()
+        command = [weed, "filer", *here, f"-port={filer}", f"-master={master}", "-s3"]
         command += [f"-defaultStoreDir={where / 'filer'}", f"-localSocket={self._sockets.name}/filer.sock"]
-        command += [f"-s3.port={self._port}", f"-s3.port.grpc={free_port()}", f"-s3.config={where / 's3.json'}"]
+        command += [f"-s3.port={self._port}", f"-s3.config={where / 's3.json'}"]
         command += [f"-s3.localSocket={self._sockets.name}/s3.sock", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         processes.start("filer", command)
         processes.wait_for("SeaweedFS's gateway", lambda: answers(self._port))
         if self._fsync:
-            configure_fsync(weed, master, f"127.0.0.1:{filer}.{grpc}", where)
+            configure_fsync(weed, master, f"127.0.0.1:{filer}", where)
 
     def stop(self) -> None:
         if self._processes:

@@ -13,11 +13,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.cluster import free_port
 from bench.peers import install
 from bench.peers.dialects import Dialect
 from bench.peers.dialects import Swift as SwiftDialect
-from bench.peers.processes import NotStarted, Processes
+from bench.peers.processes import NotStarted, Ports, Processes
 
 NODES = 4
 REPLICAS = 3
@@ -34,6 +33,11 @@ PIPELINE = (
     "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 """The default one of Swift's sample configuration."""
+LAUNCH = (
+    "import runpy, sys; from swift.common import utils; utils.set_swift_dir(sys.argv[1]); del sys.argv[:2]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Swift's daemons look for swift.conf in /etc/swift, whatever their own configuration says, unless they are told before."""
 MEMCACHED_MIB = 64
 USER, PASSWORD = "test:tester", "testing"
 
@@ -45,7 +49,8 @@ class Swift:
     title = "Swift"
     durability = "fsync of data and directory on two of three replicas before the answer; rows of listings are not synced"
 
-    def __init__(self) -> None:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
         self.setup = (
             f"{install.version('swift')}: 4 nodes with an account, a container and an object server each (1 worker), their replicators, "
             f"updaters and auditors at default intervals, a proxy with {PROXY_WORKERS} workers, tempauth, memcached"
@@ -61,8 +66,8 @@ class Swift:
         self._log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._log.bind(("127.0.0.1", 0))
         self._processes = processes = Processes(where, {"HOME": str(where)})
-        ports = {(kind, node): free_port() for kind in KINDS for node in range(NODES)}
-        self._port, cache = free_port(), free_port()
+        ports = {(kind, node): self._ports.take() for kind in KINDS for node in range(NODES)}
+        self._port, cache = self._ports.take(), self._ports.take()
         (where / "swift.conf").write_text("[swift-hash]\nswift_hash_path_prefix = bench\nswift_hash_path_suffix = peers\n")
         with ThreadPoolExecutor(len(KINDS)) as pool:
             list(pool.map(lambda kind: self._make_ring(kind, ports), KINDS))
@@ -82,7 +87,8 @@ class Swift:
         processes.wait_for("Swift's login", lambda: bool(self._login()), 60)
 
     def _command(self, program: str, configuration: str) -> list[str]:
-        return [install.program("swift", f"swift-{program}"), str(self._where / f"{configuration}.conf")]
+        script = install.program("swift", f"swift-{program}")
+        return [install.program("swift", "python"), "-c", LAUNCH, str(self._where), script, str(self._where / f"{configuration}.conf")]
 
     def _write(self, path: Path, sections: dict[str, dict[str, object]]) -> None:
         lines = []

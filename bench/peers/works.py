@@ -55,6 +55,8 @@ class Scale:
     big: int
     quiet_s: float
     """The longest wait after a load for what it left behind."""
+    quiet_looks: int
+    """How many quarters of a second without work end that wait."""
     settle_s: float
     """The longest wait after the start."""
     idle_s: float
@@ -73,5 +75,5 @@ class Scale:
         return [*groups, [Work("put", self.big, 1), Work("get", self.big, 1)]]
 
 
-FULL = Scale("full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 10.0, 60.0, 40.0, 60 << 30)
-QUICK = Scale("quick", 0.6, 1, 1000, (16,), (SMALL,), (1000,), 64 * MIB, 1.5, 8.0, 3.0, 8 << 30)
+FULL = Scale("full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 10.0, 5, 60.0, 40.0, 60 << 30)
+QUICK = Scale("quick", 0.6, 1, 1000, (16,), (SMALL,), (1000,), 64 * MIB, 1.5, 2, 8.0, 3.0, 8 << 30)
