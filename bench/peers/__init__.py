@@ -1,1 +1,1 @@
-"""`make bench-peers`: this store beside OpenStack Swift and SeaweedFS, each with 3 replicas on the same disk, in turn under one load."""
+"""`make bench-peers`: this store beside OpenStack Swift and SeaweedFS, 3 replicas each, on one disk, in turn under one load."""

@@ -3,8 +3,9 @@
     python -m bench.peers [--quick] [--rounds N] [--only ours,swift] [--only-work put,get] [--write-docs]
     python -m bench.peers --report FILE [--write-docs]
 
-Sides: ours, ours-s3, swift, seaweed-fsync, seaweed. Figures and settings go to a JSON file; `--report` prints the table of an earlier
-run from there. The section of docs/performance.md is written anew only with `--write-docs`. Exit code: 0 when all was measured.
+Sides: ours, ours-s3, swift, seaweed-fsync, seaweed. Figures and settings go to a JSON file; `--report` prints the table of an
+earlier run from there. The section of docs/performance.md is written anew only with `--write-docs`. Exit code: 0 when all
+was measured.
 """
 
 import argparse

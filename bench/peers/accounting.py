@@ -1,4 +1,4 @@
-"""What processes and the machine used: CPU time of whole process trees, proportional memory, and a fixed loop to scale figures by."""
+"""What processes and the machine used: CPU time of process trees, proportional memory, and a fixed loop to scale figures by."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.cluster import CLOCK_TICKS_PER_S, descendants
 
-CALIBRATION_REFERENCE_S = 0.30
+CALIBRATION_REFERENCE_S = 0.165
 """CPU seconds that `calibrate` takes on the machine for which the absolute targets were set."""
 MD5_BYTES = 1 << 16
 MD5_TIMES = 1200
@@ -93,8 +93,8 @@ def read(roots: list[int]) -> Use:
 def wait_quiet(roots: list[int], idle_rate: float, longest_s: float, looks: int) -> bool:
     """Wait until these processes use no more CPU than when idle, for at most `longest_s`; whether that came.
 
-    What a request leaves behind (rows to be written, files to be synced) is work for that request, done after its answer. `looks` in a
-    row must be quiet, since a process may wait for a disk, or for more of the same work, in between.
+    What a request leaves behind (rows to be written, files to be synced) is work for that request, done after its answer.
+    `looks` in a row must be quiet, since a process may wait for a disk, or for more of the same work, in between.
     """
     limit = idle_rate * 1.5 + QUIET_RATE
     deadline = time.monotonic() + longest_s

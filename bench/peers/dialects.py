@@ -1,4 +1,4 @@
-"""The heads of requests, as each API wants them: Swift's with a token, S3's with a signature. They are made before a load begins."""
+"""The heads of requests, as each API wants them: Swift's with a token, S3's with a signature. They are made before a load."""
 
 import hashlib
 import hmac
@@ -29,6 +29,8 @@ class Dialect(Protocol):
     port: int
     made: tuple[int, ...]
     """Statuses of a PUT that went well."""
+    overwritten: tuple[int, ...]
+    """The same where the object was there before."""
 
     def head(self, method: str, container: str, key: str = "", body: Body | None = None) -> bytes:
         """The head of a request for a container, or an object in it."""
@@ -40,7 +42,8 @@ class Dialect(Protocol):
 class Swift:
     """Swift's API with a token."""
 
-    made = (201,)
+    made: tuple[int, ...] = (201,)
+    overwritten: tuple[int, ...] = (201, 202)  # 202: another PUT of the same object, begun later, came first
 
     def __init__(self, port: int, account: str, token: str) -> None:
         self.port = port
@@ -60,7 +63,8 @@ class Swift:
 class S3:
     """S3's API with a signature of version 4 in the header, the payload's hash included, as SDKs send it over plain HTTP."""
 
-    made = (200,)
+    made: tuple[int, ...] = (200,)
+    overwritten: tuple[int, ...] = (200,)
 
     def __init__(self, port: int, access: str, secret: str) -> None:
         self.port = port

@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.cluster import Cluster, running
 from bench.main import authenticate
 from bench.peers.dialects import S3, Dialect, Swift
+from bench.peers.processes import NotStarted
 
 
 class Objstore:
@@ -29,6 +30,10 @@ class Objstore:
 
     def roots(self) -> list[int]:
         return [self._cluster.process.pid] if self._cluster else []
+
+    def check(self) -> None:
+        if self._cluster and self._cluster.process.poll() is not None:
+            raise NotStarted(f"the cluster ended with code {self._cluster.process.returncode}")
 
     def dialects(self) -> dict[str, Dialect]:
         assert self._cluster is not None

@@ -4,9 +4,11 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 from bench.peers.accounting import Memory, calibrate, memory, read, wait_quiet
 from bench.peers.load import Client, Load, Result, WrongAnswer
+from bench.peers.processes import NotStarted
 from bench.peers.sides import Server, Side
 from bench.peers.works import MIB, SMALL, Scale, Work
 
@@ -42,7 +44,9 @@ class Figures:
 class Bench:
     """One run."""
 
-    def __init__(self, sides: list[Side], client: Client, scale: Scale, wanted: Callable[[Work], bool], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, sides: list[Side], client: Client, scale: Scale, wanted: Callable[[Work], bool], say: Callable[[str], None]
+    ) -> None:
         self._sides = sides
         self._servers: dict[str, Server] = {side.server.name: side.server for side in sides}
         self._client = client
@@ -70,6 +74,11 @@ class Bench:
                 self._forget(group[0])
         self.figures.calibration.append(calibrate())
         self._measure_memory("end")
+        for server in self._servers.values():
+            try:
+                server.check()
+            except NotStarted as failure:
+                self.figures.failures.setdefault("processes", {})[server.name] = str(failure)
         return self.figures
 
     def _settle(self) -> None:
@@ -156,7 +165,7 @@ class Bench:
         seconds = BIG_SECONDS_MAX if work.size == self._scale.big else self._scale.seconds
         before = read(side.server.roots())
         result = self._send(side, work.label, work.connections, seconds, load)
-        quiet = wait_quiet(side.server.roots(), self.figures.idle[name], self._scale.quiet_s, self._scale.quiet_looks)
+        quiet = wait_quiet(side.server.roots(), self.figures.idle[name], self._scale.quiet_s, self._scale.looks(work))
         after = read(side.server.roots())
         elapsed = after.at - before.at
         count = max(1, result.requests) / pages
@@ -174,9 +183,7 @@ class Bench:
         if work.kind in ("get", "head") and work.size == SMALL:
             return [object_key(self._random.randrange(self._scale.keys)) for _ in range(count)]
         made = self._made.get((side.name, work.size, work.connections), [])
-        if work.kind == "delete" or not made:
-            return made
-        return self._random.choices(made, k=count) if work.size != self._scale.big else made
+        return made if work.kind == "delete" else list(islice(cycle(made), count))
 
     def _load(self, side: Side, work: Work, keys: list[str]) -> tuple[Load, int]:
         """The requests, and how many of them make one (pages of a listing)."""
@@ -190,7 +197,7 @@ class Bench:
         sent = body if work.kind in ("put", "overwrite") else None
         method = "PUT" if sent else work.kind.upper()
         heads = [dialect.head(method, container, key, sent) for key in keys]
-        statuses = dialect.made if sent else DELETED if work.kind == "delete" else FOUND
+        statuses = {"put": dialect.made, "overwrite": dialect.overwritten, "delete": DELETED}.get(work.kind, FOUND)
         return Load(heads, statuses, sent=sent, wanted=body if work.kind == "get" else None), 1
 
     def _forget(self, work: Work) -> None:

@@ -16,7 +16,7 @@ PORTS = range(20_000, 22_500)
 """Below the ports that the system gives to clients, so that none is taken between the choice and the start."""
 GRPC_AHEAD = 10_000
 """SeaweedFS's second port is this much above the first; its S3 gateway relies on it."""
-STOP_S = 15.0
+STOP_S = 3.0
 POLL_S = 0.1
 
 
@@ -114,7 +114,7 @@ class Processes:
 
 
 def session_of(pid: int) -> int:
-    """The session of a process: that of the program that began it, unless the number now belongs to another. 0 when it has ended."""
+    """The session of a process: that of the program that began it, unless its number is now another's. 0 when it has ended."""
     try:
         return os.getsid(pid)
     except ProcessLookupError:

@@ -86,6 +86,10 @@ class SeaweedFS:
     def roots(self) -> list[int]:
         return self._processes.roots() if self._processes else []
 
+    def check(self) -> None:
+        if self._processes:
+            self._processes.check()
+
     def dialects(self) -> dict[str, Dialect]:
         return {"S3": S3(self._port, ACCESS, SECRET)}
 

@@ -26,6 +26,9 @@ class Server(Protocol):
     def roots(self) -> list[int]:
         """The processes that were started; the others stand below them."""
 
+    def check(self) -> None:
+        """Raises NotStarted when one of them has ended."""
+
     def dialects(self) -> dict[str, Dialect]:
         """The APIs to measure, by the name of the API."""
 

@@ -1,8 +1,8 @@
 """OpenStack Swift: 4 storage nodes, each with its own account, container and object server and daemons, a proxy, memcached.
 
 It is set up as Swift's own guide for one machine does, with these differences: three replicas in four zones, the proxy's default
-pipeline with tempauth, and ssync in place of rsync between object servers, so that no rsync daemon is needed. Every daemon keeps its
-default interval. The log goes to a socket of ours that nobody reads, so that the machine's log is left alone.
+pipeline with tempauth, and ssync in place of rsync between object servers, so that no rsync daemon is needed. Every daemon keeps
+its default interval. The log goes to a socket of ours that nobody reads, so that the machine's log is left alone.
 """
 
 import getpass
@@ -52,8 +52,8 @@ class Swift:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self.setup = (
-            f"{install.version('swift')}: 4 nodes with an account, a container and an object server each (1 worker), their replicators, "
-            f"updaters and auditors at default intervals, a proxy with {PROXY_WORKERS} workers, tempauth, memcached"
+            f"{install.version('swift')}: 4 nodes with an account, a container and an object server each (1 worker), their "
+            f"replicators, updaters and auditors at default intervals, a proxy with {PROXY_WORKERS} workers, tempauth, memcached"
         )
         self._processes: Processes | None = None
         self._log: socket.socket | None = None
@@ -88,7 +88,14 @@ class Swift:
 
     def _command(self, program: str, configuration: str) -> list[str]:
         script = install.program("swift", f"swift-{program}")
-        return [install.program("swift", "python"), "-c", LAUNCH, str(self._where), script, str(self._where / f"{configuration}.conf")]
+        return [
+            install.program("swift", "python"),
+            "-c",
+            LAUNCH,
+            str(self._where),
+            script,
+            str(self._where / f"{configuration}.conf"),
+        ]
 
     def _write(self, path: Path, sections: dict[str, dict[str, object]]) -> None:
         lines = []
@@ -155,6 +162,10 @@ class Swift:
 
     def roots(self) -> list[int]:
         return self._processes.roots() if self._processes else []
+
+    def check(self) -> None:
+        if self._processes:
+            self._processes.check()
 
     def dialects(self) -> dict[str, Dialect]:
         token, account = self._login()

@@ -6,6 +6,8 @@ KIB, MIB = 1 << 10, 1 << 20
 SMALL = 4 * KIB
 KINDS = ("put", "overwrite", "get", "head", "delete")
 """In this order each finds what it needs."""
+CHANGES = ("put", "overwrite", "delete")
+READ_LOOKS = 2
 NAMES = {"put": "PUT", "overwrite": "overwrite", "get": "GET", "head": "HEAD", "delete": "DELETE", "list": "list"}
 
 
@@ -56,7 +58,8 @@ class Scale:
     quiet_s: float
     """The longest wait after a load for what it left behind."""
     quiet_looks: int
-    """How many quarters of a second without work end that wait."""
+    """How many quarters of a second without work end that wait after a change; SeaweedFS looks for what it has to delete once a
+    second. After a read two are enough."""
     settle_s: float
     """The longest wait after the start."""
     idle_s: float
@@ -68,6 +71,10 @@ class Scale:
         """The most requests of one load: what a disk and a signature's 15 minutes allow."""
         return int(self.seconds * (6000 if size <= SMALL else 3000 if size < MIB else 75))
 
+    def looks(self, work: Work) -> int:
+        """How many looks must be quiet after this work."""
+        return self.quiet_looks if work.kind in CHANGES else READ_LOOKS
+
     def works(self) -> list[list[Work]]:
         """Works that belong together, since each of them needs what the ones before it left."""
         groups = [[Work(kind, size, n) for kind in KINDS] for n in self.connections for size in self.sizes]
@@ -75,5 +82,7 @@ class Scale:
         return [*groups, [Work("put", self.big, 1), Work("get", self.big, 1)]]
 
 
-FULL = Scale("full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 10.0, 5, 60.0, 40.0, 60 << 30)
-QUICK = Scale("quick", 0.6, 1, 1000, (16,), (SMALL,), (1000,), 64 * MIB, 1.5, 2, 8.0, 3.0, 8 << 30)
+FULL = Scale(
+    "full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 10.0, 5, 60.0, 40.0, 60 << 30
+)
+QUICK = Scale("quick", 0.5, 1, 500, (16,), (SMALL,), (1000,), 64 * MIB, 2.5, 5, 6.0, 3.0, 8 << 30)
