@@ -15,6 +15,7 @@ from bench.peers.works import MIB, SMALL, Scale, Work
 OBJECTS, SCRATCH = "bench", "work"
 SETTLED_LOOKS = 4
 LOADERS = 32
+WARM = 40
 LOAD_BATCH = 2000
 LOAD_SECONDS_MAX = 3600.0
 BIG_SECONDS_MAX = 300.0
@@ -113,7 +114,7 @@ class Bench:
             for count in self._scale.listings:
                 self._put_many(side, f"names-{count}", [f"name-{number:06d}" for number in range(count)], 0)
         for side in self._sides:
-            self._put_many(side, SCRATCH, [f"{side.name}-warm-{number}" for number in range(100)], SMALL)
+            self._put_many(side, SCRATCH, [f"{side.name}-warm-{number}" for number in range(WARM)], SMALL)
 
     def _put_many(self, side: Side, container: str, keys: list[str], size: int) -> None:
         started = time.monotonic()

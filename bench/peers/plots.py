@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from html import escape
 
-COLOURS = ("#2f6fde", "#86b3f7", "#e0793a", "#1f9d76", "#86cfb4")
-"""One for each side, told apart also by those who see no red or no green."""
 WIDTH, LEFT, RIGHT = 860, 150, 90
 TOP, BAR, GAP, LEGEND, BOTTOM = 52, 13, 12, 24, 30
 STYLE = """
@@ -26,7 +24,8 @@ class Chart:
 
     title: str
     subtitle: str
-    series: list[str]
+    series: list[tuple[str, str]]
+    """Name and colour."""
     groups: list[tuple[str, list[float | None], list[str]]]
     """Label, a value for each series, and what to write at its bar."""
     logarithmic: bool = True
@@ -58,7 +57,7 @@ def draw(chart: Chart) -> str:
         for number, (value, text) in enumerate(zip(values, texts, strict=True)):
             y = top + number * BAR
             end = LEFT if value is None else max(LEFT + 1.0, place(value, low, high, chart.logarithmic))
-            colour = COLOURS[number % len(COLOURS)]
+            colour = chart.series[number][1]
             parts.append(f'<rect x="{LEFT}" y="{y:.1f}" width="{end - LEFT:.1f}" height="{BAR - 2}" rx="2" fill="{colour}"/>')
             parts.append(f'<text class="quiet" x="{end + 5:.1f}" y="{y + BAR - 3:.1f}">{escape(text)}</text>')
     return "\n".join([*parts, "</svg>", ""])
@@ -67,8 +66,8 @@ def draw(chart: Chart) -> str:
 def legend(chart: Chart) -> list[str]:
     """A square and a name for each series, on one line."""
     parts, x = [], LEFT
-    for number, name in enumerate(chart.series):
-        parts.append(f'<rect x="{x}" y="{TOP + 2}" width="11" height="11" rx="2" fill="{COLOURS[number % len(COLOURS)]}"/>')
+    for name, colour in chart.series:
+        parts.append(f'<rect x="{x}" y="{TOP + 2}" width="11" height="11" rx="2" fill="{colour}"/>')
         parts.append(f'<text x="{x + 16}" y="{TOP + 12}">{escape(name)}</text>')
         x += 36 + 7 * len(name)
     return parts
