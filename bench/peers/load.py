@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,13 +74,16 @@ class Client:
 
     def run(self, what: str, port: int, connections: int, seconds: float, load: Load) -> Result:
         """Send the requests, each once, until there are no more or the time is over. Raises WrongAnswer."""
-        requests = self._where / "requests"
-        with requests.open("wb") as file:
+        with tempfile.NamedTemporaryFile(prefix="requests-", dir=self._where) as file:
             for head in load.heads:
                 file.write(struct.pack("<I", len(head)) + head)
+            file.flush()
+            return self._run(what, port, connections, seconds, load, file.name)
+
+    def _run(self, what: str, port: int, connections: int, seconds: float, load: Load, requests: str) -> Result:
         sent = load.sent.length if load.sent else 0
         wanted = load.wanted.length if load.wanted else -1
-        numbers = [str(port), str(connections), f"{seconds:.3f}", str(requests), str(self._where / "block"), str(sent), str(wanted)]
+        numbers = [str(port), str(connections), f"{seconds:.3f}", requests, str(self._where / "block"), str(sent), str(wanted)]
         command = [install.client(), *numbers, ",".join(map(str, load.statuses))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_TIMEOUT_S + seconds, check=False)
         if done.returncode not in (0, 1):

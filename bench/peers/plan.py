@@ -3,20 +3,24 @@
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from bench.peers.accounting import Memory, calibrate, memory, read, wait_quiet
+from bench.peers.dialects import Body
 from bench.peers.load import Client, Load, Result, WrongAnswer
 from bench.peers.processes import NotStarted
 from bench.peers.sides import Server, Side
 from bench.peers.works import MIB, SMALL, Scale, Work
 
 OBJECTS, SCRATCH = "bench", "work"
-SETTLED_LOOKS = 4
+SETTLED_LOOKS, SETTLED_RATE = 4, 0.2
 LOADERS = 32
 WARM = 40
-LOAD_BATCH = 2000
+LOAD_BATCH = 1000
+SAY_S = 10.0
+ATTEMPTS, ATTEMPT_PAUSE_S = 4, 5.0
 LOAD_SECONDS_MAX = 3600.0
 BIG_SECONDS_MAX = 300.0
 DELETED = (204,)
@@ -61,9 +65,14 @@ class Bench:
 
     def run(self) -> Figures:
         """Everything, from servers that have just started."""
+        self._say("waiting until all are idle ...")
         self._settle()
         self._measure_memory("idle")
-        self._fill()
+        with ThreadPoolExecutor(len(self._servers)) as pool:
+            list(pool.map(self._fill, self._servers.values()))
+        self._say("waiting until all are idle ...")
+        self._settle()
+        self._measure_idle()
         groups = [group for group in self._scale.works() if any(map(self._wanted, group))]
         total = self._scale.rounds * len(self._sides) * sum(len(group) for group in groups)
         for turn in range(self._scale.rounds):
@@ -83,10 +92,12 @@ class Bench:
         return self.figures
 
     def _settle(self) -> None:
-        """Wait for the start to be over, then see what each uses when nothing is asked."""
-        self._say("waiting until all are idle ...")
+        """Wait for the start, or the filling, to be over."""
         roots = [root for server in self._servers.values() for root in server.roots()]
-        wait_quiet(roots, 0.2, self._scale.settle_s, SETTLED_LOOKS)
+        wait_quiet(roots, SETTLED_RATE, self._scale.settle_s, SETTLED_LOOKS)
+
+    def _measure_idle(self) -> None:
+        """What each uses when nothing is asked, with everything in it that is there to be audited and replicated."""
         before = {name: read(server.roots()) for name, server in self._servers.items()}
         time.sleep(self._scale.idle_s)
         for name, server in self._servers.items():
@@ -103,33 +114,48 @@ class Bench:
             self.figures.memory.setdefault(name, {})[when] = values
             self._say(f"memory, {when}: {server.title:18} {found.pss / 2**20:6.0f} MiB in {found.processes} processes")
 
-    def _fill(self) -> None:
-        """Containers, the objects to be read and the names to be listed, once for each server."""
-        for server in self._servers.values():
-            side = next(side for side in self._sides if side.server is server)
-            for container in (OBJECTS, SCRATCH, *(f"names-{count}" for count in self._scale.listings)):
-                head = side.dialect.head("PUT", container)
-                self._send(side, f"container {container}", 1, 60.0, Load([head], CONTAINER_MADE))
-            self._put_many(side, OBJECTS, [object_key(number) for number in range(self._scale.keys)], SMALL)
-            for count in self._scale.listings:
-                self._put_many(side, f"names-{count}", [f"name-{number:06d}" for number in range(count)], 0)
-        for side in self._sides:
+    def _fill(self, server: Server) -> None:
+        """Containers, the objects to be read and the names to be listed, once for each server; each API is used once."""
+        sides = [side for side in self._sides if side.server is server]
+        for container in (OBJECTS, SCRATCH, *(f"names-{count}" for count in self._scale.listings)):
+            head = sides[0].dialect.head("PUT", container)
+            self._send(sides[0], f"container {container}", 1, 60.0, Load([head], CONTAINER_MADE))
+        self._put_many(sides[0], OBJECTS, [object_key(number) for number in range(self._scale.keys)], SMALL)
+        for count in self._scale.listings:
+            self._put_many(sides[0], f"names-{count}", [f"name-{number:06d}" for number in range(count)], 0)
+        for side in sides:
             self._put_many(side, SCRATCH, [f"{side.name}-warm-{number}" for number in range(WARM)], SMALL)
 
     def _put_many(self, side: Side, container: str, keys: list[str], size: int) -> None:
-        started = time.monotonic()
+        started = said = time.monotonic()
         body = self._client.body(size)
         for at in range(0, len(keys), LOAD_BATCH):
             batch = keys[at : at + LOAD_BATCH]
-            heads = [side.dialect.head("PUT", container, key, body) for key in batch]
-            what = f"filling {container}"
-            result = self._send(side, what, LOADERS, LOAD_SECONDS_MAX, Load(heads, side.dialect.made, sent=body))
-            if result.requests != len(batch):
-                raise WrongAnswer(f"{side.title}: {what}: {result.requests} of {len(batch)} objects came to be")
+            self._put_batch(side, container, batch, body)
             done = at + len(batch)
-            rate = done / (time.monotonic() - started)
-            if done == len(keys) or done % (5 * LOAD_BATCH) == 0:
+            now = time.monotonic()
+            rate = done / (now - started)
+            if done == len(keys) or now - said > SAY_S:
+                said = now
                 self._say(f"filling: {side.title:18} {container:12} {done:7,} of {len(keys):,}   {rate:6.0f}/s")
+
+    def _put_batch(self, side: Side, container: str, keys: list[str], body: Body) -> None:
+        """Put these, the whole batch again after a refusal: a long preparation is not to end for one. Raises WrongAnswer."""
+        what = f"filling {container}"
+        for attempt in range(1, ATTEMPTS + 1):
+            heads = [side.dialect.head("PUT", container, key, body) for key in keys]
+            load = Load(heads, (*side.dialect.made, *side.dialect.overwritten), sent=body)
+            try:
+                result = self._send(side, what, LOADERS, LOAD_SECONDS_MAX, load)
+            except WrongAnswer as refusal:
+                if attempt == ATTEMPTS:
+                    raise
+                self._say(f"{refusal}; once more")
+                time.sleep(ATTEMPT_PAUSE_S)
+                continue
+            if result.requests != len(keys):
+                raise WrongAnswer(f"{side.title}: {what}: {result.requests} of {len(keys)} objects came to be")
+            return
 
     def _send(self, side: Side, what: str, connections: int, seconds: float, load: Load) -> Result:
         result = self._client.run(f"{side.title}: {what}", side.dialect.port, connections, seconds, load)
@@ -207,7 +233,10 @@ class Bench:
             keys = self._made.pop((side.name, work.size, work.connections), [])
             if work.size == self._scale.big and keys:
                 heads = [side.dialect.head("DELETE", SCRATCH, key) for key in keys]
-                self._send(side, "deleting", 1, BIG_SECONDS_MAX, Load(heads, DELETED))
+                try:
+                    self._send(side, "deleting", 1, BIG_SECONDS_MAX, Load(heads, DELETED))
+                except WrongAnswer as failure:
+                    self._say(str(failure))
 
 
 def object_key(number: int) -> str:
