@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cluster import CLOCK_TICKS_PER_S, descendants
+from bench.cluster import CLOCK_TICKS_PER_S
 
 CALIBRATION_REFERENCE_S = 0.165
 """CPU seconds that `calibrate` takes on the machine for which the absolute targets were set."""
@@ -15,21 +15,44 @@ MD5_TIMES = 1200
 BYTECODE_TIMES = 2_000_000
 
 
-def cpu_s(roots: list[int]) -> float:
-    """CPU seconds, user and system, of these processes and all below them, those that ended and were waited for included."""
-    total = 0
-    for pid in tree(roots):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += sum(int(field) for field in fields[11:15])
-    return total / CLOCK_TICKS_PER_S
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """All processes of the machine at one moment."""
+
+    children: dict[int, list[int]]
+    ticks: dict[int, int]
+    """User and system time, with that of children that ended and were waited for."""
+
+    def below(self, roots: list[int]) -> list[int]:
+        """These processes and all below them, each once."""
+        found: set[int] = set()
+        queue = [root for root in roots if root in self.ticks]
+        while queue:
+            pid = queue.pop()
+            if pid not in found:
+                found.add(pid)
+                queue.extend(self.children.get(pid, []))
+        return sorted(found)
 
 
-def tree(roots: list[int]) -> list[int]:
-    """These processes and all below them, each once."""
-    return sorted({pid for root in roots for pid in descendants(root)})
+def scan() -> Processes:
+    """Look at all processes once: sides of 70 processes are looked at four times a second, on the cores that serve."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry))
+            ticks[int(entry)] = sum(map(int, fields[11:15]))
+    return Processes(children, ticks)
+
+
+def cpu_s(roots: list[int], processes: Processes) -> float:
+    """CPU seconds, user and system, of these processes and all below them."""
+    return sum(processes.ticks[pid] for pid in processes.below(roots)) / CLOCK_TICKS_PER_S
 
 
 def machine_cpu_s() -> float:
@@ -51,7 +74,7 @@ class Memory:
 def memory(roots: list[int]) -> Memory:
     """Proportional memory (a page that n processes share counts 1/n for each) and resident memory."""
     found = Memory()
-    for pid in tree(roots):
+    for pid in scan().below(roots):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
@@ -74,46 +97,6 @@ def calibrate() -> float:
     for number in range(BYTECODE_TIMES):
         total += number & 7
     return time.process_time() - before
-
-
-@dataclass(slots=True)
-class Use:
-    """Readings of one moment."""
-
-    at: float
-    cpu: float
-    machine: float
-
-
-def read(roots: list[int]) -> Use:
-    """What was used until now."""
-    return Use(time.monotonic(), cpu_s(roots), machine_cpu_s())
-
-
-def wait_quiet(roots: list[int], idle_rate: float, longest_s: float, looks: int) -> bool:
-    """Wait until these processes use no more CPU than when idle, for at most `longest_s`; whether that came.
-
-    What a request leaves behind (rows to be written, files to be synced) is work for that request, done after its answer.
-    `looks` in a row must be quiet, since a process may wait for a disk, or for more of the same work, in between.
-    """
-    limit = idle_rate * 1.5 + QUIET_RATE
-    deadline = time.monotonic() + longest_s
-    last = read(roots)
-    quiet = 0
-    while time.monotonic() < deadline:
-        time.sleep(LOOK_S)
-        current = read(roots)
-        rate = (current.cpu - last.cpu) / (current.at - last.at)
-        quiet = quiet + 1 if rate <= limit else 0
-        if quiet >= looks:
-            return True
-        last = current
-    return False
-
-
-QUIET_RATE = 0.04
-"""CPU seconds per second above the idle rate that still count as idle: one tick of the clock within one look."""
-LOOK_S = 0.25
 
 
 def free_bytes(path: Path) -> int:

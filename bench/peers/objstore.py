@@ -31,6 +31,9 @@ class Objstore:
     def roots(self) -> list[int]:
         return [self._cluster.process.pid] if self._cluster else []
 
+    def daemons(self) -> list[int]:
+        return []  # background jobs run in the servers' processes
+
     def check(self) -> None:
         if self._cluster and self._cluster.process.poll() is not None:
             raise NotStarted(f"the cluster ended with code {self._cluster.process.returncode}")

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
-from bench.peers.accounting import Memory, calibrate, memory, read, wait_quiet
+from bench.peers.accounting import Memory, calibrate, memory
 from bench.peers.dialects import Body
 from bench.peers.load import Client, Load, Result, WrongAnswer
+from bench.peers.meter import Meter
 from bench.peers.processes import NotStarted
 from bench.peers.sides import Server, Side
 from bench.peers.works import MIB, SMALL, Scale, Work
@@ -37,8 +38,9 @@ class Figures:
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     """Work -> side -> why there is no figure."""
     idle: dict[str, float] = field(default_factory=dict)
-    """Server -> CPU seconds per second when nothing is asked."""
-    machine_idle: float = 0.0
+    """Server -> CPU seconds per second when nothing is asked, before the first load."""
+    other_idle: float = 0.0
+    """The same of what belongs to no side."""
     memory: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     """Server -> `idle`, `end` -> bytes."""
     requests: dict[str, int] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Bench:
         self._scale = scale
         self._wanted = wanted
         self._say = say
+        self._meter = Meter(self._servers.values())
         self._random = random.Random(scale.keys)
         self._made: dict[tuple[str, int, int], list[str]] = {}
         self._done = 0
@@ -93,18 +96,14 @@ class Bench:
 
     def _settle(self) -> None:
         """Wait for the start, or the filling, to be over."""
-        roots = [root for server in self._servers.values() for root in server.roots()]
-        wait_quiet(roots, SETTLED_RATE, self._scale.settle_s, SETTLED_LOOKS)
+        self._meter.wait_quiet(list(self._servers), self._scale.settle_s, SETTLED_LOOKS, SETTLED_RATE)
 
     def _measure_idle(self) -> None:
         """What each uses when nothing is asked, with everything in it that is there to be audited and replicated."""
-        before = {name: read(server.roots()) for name, server in self._servers.items()}
-        time.sleep(self._scale.idle_s)
+        self._meter.watch_idle(self._scale.idle_s)
+        self.figures.other_idle = self._meter.other_rate
         for name, server in self._servers.items():
-            now = read(server.roots())
-            seconds = now.at - before[name].at
-            self.figures.idle[name] = (now.cpu - before[name].cpu) / seconds
-            self.figures.machine_idle = (now.machine - before[name].machine) / seconds
+            self.figures.idle[name] = self._meter.idle(name).cpu
             self._say(f"idle: {server.title:18} {self.figures.idle[name] * 100:6.2f} % of a core")
 
     def _measure_memory(self, when: str) -> None:
@@ -190,17 +189,27 @@ class Bench:
         """The load, then the wait for what it left behind; the idle rate over that time is subtracted."""
         name = side.server.name
         seconds = BIG_SECONDS_MAX if work.size == self._scale.big else self._scale.seconds
-        before = read(side.server.roots())
-        result = self._send(side, work.label, work.connections, seconds, load)
-        quiet = wait_quiet(side.server.roots(), self.figures.idle[name], self._scale.quiet_s, self._scale.looks(work))
-        after = read(side.server.roots())
+        before = self._meter.take(name)
+        idle = self._meter.idle(name)
+        try:
+            result = self._send(side, work.label, work.connections, seconds, load)
+            quiet = self._meter.wait_quiet([name], self._scale.quiet(work), self._scale.looks(work))
+        finally:
+            after = self._meter.leave(name)
         elapsed = after.at - before.at
+        used = {server: after.cpu[server] - before.cpu[server] for server in self._servers}
+        daemons = after.daemons[name] - before.daemons[name]
+        others = sum(used.values()) - used[name]
+        rest = others + result.client_cpu_s + (self._meter.other_rate + idle.cpu) * elapsed
+        cpu = {
+            "cpu_us": used[name] - idle.cpu * elapsed,
+            "serving_us": used[name] - daemons - (idle.cpu - idle.daemons) * elapsed,
+            "machine_us": after.machine - before.machine - rest,
+        }
         count = max(1, result.requests) / pages
-        cpu = after.cpu - before.cpu - self.figures.idle[name] * elapsed
-        machine = after.machine - before.machine - result.client_cpu_s - self.figures.machine_idle * elapsed
         found = {**result.as_dict(), "requests": result.requests / pages, "rate": result.rate / pages, "pages": pages}
-        used = {"cpu_us": max(0.0, cpu) / count * 1e6, "machine_us": max(0.0, machine) / count * 1e6}
-        return {**found, **used, "quiet": float(quiet), "elapsed_s": elapsed}
+        per_request = {key: max(0.0, value) / count * 1e6 for key, value in cpu.items()}
+        return {**found, **per_request, "quiet": float(quiet), "elapsed_s": elapsed, "idle_rate": idle.cpu}
 
     def _keys(self, side: Side, work: Work, turn: int) -> list[str]:
         """The keys that are asked for, in order. Reads of small objects go over all that were filled in, in a random order."""

@@ -72,9 +72,9 @@ class Processes:
             )
         self._running.append((name, process))
 
-    def roots(self) -> list[int]:
-        """The process ids of what was started."""
-        return [process.pid for _, process in self._running]
+    def roots(self, part: str = "") -> list[int]:
+        """The process ids of what was started, of those with `part` in their name."""
+        return [process.pid for name, process in self._running if part in name]
 
     def check(self) -> None:
         """Raises NotStarted when a program has ended."""

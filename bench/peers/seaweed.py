@@ -86,6 +86,9 @@ class SeaweedFS:
     def roots(self) -> list[int]:
         return self._processes.roots() if self._processes else []
 
+    def daemons(self) -> list[int]:
+        return []  # background jobs run in the servers' processes
+
     def check(self) -> None:
         if self._processes:
             self._processes.check()

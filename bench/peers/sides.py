@@ -26,6 +26,9 @@ class Server(Protocol):
     def roots(self) -> list[int]:
         """The processes that were started; the others stand below them."""
 
+    def daemons(self) -> list[int]:
+        """Those of them that no request passes through, where they are processes of their own."""
+
     def check(self) -> None:
         """Raises NotStarted when one of them has ended."""
 

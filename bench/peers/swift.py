@@ -163,6 +163,9 @@ class Swift:
     def roots(self) -> list[int]:
         return self._processes.roots() if self._processes else []
 
+    def daemons(self) -> list[int]:
+        return self._processes.roots("-") if self._processes else []
+
     def check(self) -> None:
         if self._processes:
             self._processes.check()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.peers.figures import Report
+from bench.peers.figures import SWIFT, Report
 from bench.peers.targets import micro, verdicts
 from bench.peers.works import Work
 
@@ -59,12 +59,18 @@ def at_table_connections(report: Report) -> list[Work]:
 
 
 def cpu_grid(report: Report) -> Grid:
-    """CPU per request, and the ratios that bind."""
-    rows = [
-        [work.label, *(cell(report, work, side, "cpu_us", micro) for side in report.sides)] for work in at_table_connections(report)
-    ]
+    """CPU per request; for Swift, whose daemons are processes of their own, also without these."""
+    header, rows = [""], [[work.label] for work in at_table_connections(report)]
+    for side in report.sides:
+        columns = {"cpu_us": report.title(side)}
+        if side == SWIFT:
+            columns["serving_us"] = "Swift less daemons"
+        for key, title in columns.items():
+            header.append(title)
+            for row, work in zip(rows, at_table_connections(report), strict=True):
+                row.append(cell(report, work, side, key, micro))
     title = f"CPU time per request, all server processes, {CONNECTIONS} connections (large object: one)"
-    return Grid(title, ["", *titles(report)], rows)
+    return Grid(title, header, rows)
 
 
 def rate_grid(report: Report) -> Grid:

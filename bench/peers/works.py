@@ -7,7 +7,7 @@ SMALL = 4 * KIB
 KINDS = ("put", "overwrite", "get", "head", "delete")
 """In this order each finds what it needs."""
 CHANGES = ("put", "overwrite", "delete")
-READ_LOOKS = 2
+READ_LOOKS, READ_QUIET_S = 2, 2.0
 NAMES = {"put": "PUT", "overwrite": "overwrite", "get": "GET", "head": "HEAD", "delete": "DELETE", "list": "list"}
 
 
@@ -75,6 +75,10 @@ class Scale:
         """How many looks must be quiet after this work."""
         return self.quiet_looks if work.kind in CHANGES else READ_LOOKS
 
+    def quiet(self, work: Work) -> float:
+        """The longest wait after this work."""
+        return self.quiet_s if work.kind in CHANGES else min(self.quiet_s, READ_QUIET_S)
+
     def works(self) -> list[list[Work]]:
         """Works that belong together, since each of them needs what the ones before it left."""
         groups = [[Work(kind, size, n) for kind in KINDS] for n in self.connections for size in self.sizes]
@@ -83,6 +87,6 @@ class Scale:
 
 
 FULL = Scale(
-    "full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 10.0, 5, 60.0, 40.0, 60 << 30
+    "full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 6.0, 5, 120.0, 40.0, 60 << 30
 )
 QUICK = Scale("quick", 0.5, 1, 300, (16,), (SMALL,), (1000,), 64 * MIB, 2.0, 5, 3.0, 3.0, 8 << 30)
