@@ -2,8 +2,8 @@
 
 That rate is subtracted from what a load used, for each side alike. It is not one figure for the whole run: stores that audit and
 replicate have more to do the more they hold, and some do it in bursts. So each side's rate is that of the last minutes in which it
-was left alone, while the others were measured: the median over the stretches of that time, as the figures are medians over rounds, so
-that a burst counts in neither.
+was left alone, while the others were measured. It is the median over the stretches of that time, as the figures are medians over
+rounds, so that a burst counts in neither.
 """
 
 import statistics
