@@ -139,26 +139,32 @@ def start(chosen: list[Server], where: Path, say: Callable[[str], None]) -> None
         list(pool.map(one, chosen))
 
 
+def show(args: argparse.Namespace, report: dict[str, object]) -> None:
+    """Print the table; write it into the documents if that was asked for."""
+    print("\n" + table.terminal(report), flush=True)
+    if args.write_docs:
+        document.write(report)
+
+
 def main() -> int:
     """See above."""
     args = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: leave by what stops the servers
     if args.report:
         report = json.loads(args.report.read_text())
-    else:
-        args.data.mkdir(parents=True, exist_ok=True)
-        where = Path(tempfile.mkdtemp(prefix="run-", dir=args.data)).resolve()
-        try:
-            report = measure(args, where)
-        except (NotStarted, WrongAnswer) as failure:
-            raise SystemExit(str(failure)) from failure
-        finally:
-            shutil.rmtree(where, ignore_errors=True)
+        show(args, report)
+        return 0
+    args.data.mkdir(parents=True, exist_ok=True)
+    where = Path(tempfile.mkdtemp(prefix="run-", dir=args.data)).resolve()
+    try:
+        report = measure(args, where)
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1))
-    print("\n" + table.terminal(report))
-    if args.write_docs:
-        document.write(report)
+        show(args, report)
+    except (NotStarted, WrongAnswer) as failure:
+        raise SystemExit(str(failure)) from failure
+    finally:
+        shutil.rmtree(where, ignore_errors=True)  # after the table, since it takes minutes
     return 1 if report["failures"] else 0
 
 
