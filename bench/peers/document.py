@@ -74,7 +74,8 @@ def bars(
     """Series and groups of a chart: a group for each work, a bar for each side."""
     groups: list[tuple[str, list[float | None], list[str]]] = []
     for work in works:
-        found = [report.median(work, side, key) for side in report.sides]
+        medians = [report.median(work, side, key) for side in report.sides]
+        found = [None if one is None or one <= 0 else one for one in medians]
         texts = [absence(report, work, side) if one is None else text(one) for side, one in zip(report.sides, found, strict=True)]
         groups.append((work.label, [None if one is None else one * times for one in found], texts))
     return [(report.title(side), COLOURS[side]) for side in report.sides], groups

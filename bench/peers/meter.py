@@ -20,6 +20,7 @@ QUIET_RATE = 0.04
 """CPU seconds per second above the idle rate that still count as idle: one tick of the clock within one look."""
 QUIET_TIMES = 1.5
 LOOK_S = 0.25
+STRETCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,14 @@ class Meter:
 
     def watch_idle(self, seconds: float) -> None:
         """Begin with a stretch in which all are left alone."""
-        before = self.read()
+        now = before = self.read()
         for server in self._servers:
             self._left[server.name] = before
-        time.sleep(seconds)
-        for server in self._servers:
-            now = self.take(server.name)
-            self._left[server.name] = now
+        while now.at - before.at < seconds:
+            time.sleep(STRETCH_S)
+            for server in self._servers:
+                now = self.take(server.name)
+                self._left[server.name] = now
         known = sum(now.cpu.values()) - sum(before.cpu.values())
         self.other_rate = max(0.0, now.machine - before.machine - known) / (now.at - before.at)
 

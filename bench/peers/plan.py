@@ -69,12 +69,12 @@ class Bench:
     def run(self) -> Figures:
         """Everything, from servers that have just started."""
         self._say("waiting until all are idle ...")
-        self._settle()
+        self._settle(self._scale.settle_s / 4)
         self._measure_memory("idle")
         with ThreadPoolExecutor(len(self._servers)) as pool:
             list(pool.map(self._fill, self._servers.values()))
         self._say("waiting until all are idle ...")
-        self._settle()
+        self._settle(self._scale.settle_s)
         self._measure_idle()
         groups = [group for group in self._scale.works() if any(map(self._wanted, group))]
         total = self._scale.rounds * len(self._sides) * sum(len(group) for group in groups)
@@ -94,9 +94,9 @@ class Bench:
                 self.figures.failures.setdefault("processes", {})[server.name] = str(failure)
         return self.figures
 
-    def _settle(self) -> None:
+    def _settle(self, longest_s: float) -> None:
         """Wait for the start, or the filling, to be over."""
-        self._meter.wait_quiet(list(self._servers), self._scale.settle_s, SETTLED_LOOKS, SETTLED_RATE)
+        self._meter.wait_quiet(list(self._servers), longest_s, SETTLED_LOOKS, SETTLED_RATE)
 
     def _measure_idle(self) -> None:
         """What each uses when nothing is asked, with everything in it that is there to be audited and replicated."""
@@ -208,7 +208,7 @@ class Bench:
         }
         count = max(1, result.requests) / pages
         found = {**result.as_dict(), "requests": result.requests / pages, "rate": result.rate / pages, "pages": pages}
-        per_request = {key: max(0.0, value) / count * 1e6 for key, value in cpu.items()}
+        per_request = {key: value / count * 1e6 for key, value in cpu.items()}  # below nothing: lost in the noise of what is idle
         return {**found, **per_request, "quiet": float(quiet), "elapsed_s": elapsed, "idle_rate": idle.cpu}
 
     def _keys(self, side: Side, work: Work, turn: int) -> list[str]:

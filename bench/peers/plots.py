@@ -75,7 +75,7 @@ def legend(chart: Chart) -> list[str]:
 
 def limits(chart: Chart) -> tuple[float, float]:
     """Where the scale begins and ends: at powers of ten, or at nothing and a little above the highest."""
-    values = [value for _, row, _ in chart.groups for value in row if value]
+    values = [value for _, row, _ in chart.groups for value in row if value is not None]
     low, high = min(values, default=1.0), max(values, default=10.0)
     if not chart.logarithmic:
         return 0.0, high * 1.05

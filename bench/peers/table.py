@@ -9,6 +9,8 @@ from bench.peers.works import Work
 
 CONNECTIONS = 16
 MISSING = "–"
+NOISE = "in the noise"
+"""Less was used than when idle: background jobs hide what the load cost."""
 VERDICT = {True: "holds", False: "does not", None: "not known"}
 
 
@@ -131,7 +133,9 @@ def titles(report: Report) -> list[str]:
 def cell(report: Report, work: Work, side: str, key: str, write: Callable[[float], str]) -> str:
     """A median, or why there is none."""
     value = report.median(work, side, key)
-    return write(value) if value is not None else absence(report, work, side)
+    if value is None:
+        return absence(report, work, side)
+    return write(value) if value > 0 else NOISE
 
 
 def absence(report: Report, work: Work, side: str) -> str:

@@ -77,7 +77,7 @@ def cpu_verdicts(report: Report, target: Target, side: str) -> list[Verdict]:
     for peer, wanted in ((SWIFT, target.than_swift), (SEAWEED, target.than_seaweed)):
         theirs = report.median(work, peer, "cpu_us")
         what = f"{work.label}, CPU of {report.title(peer)}"
-        if theirs is None:
+        if theirs is None or theirs <= 0 or mine <= 0:
             found.append(Verdict(what, title, "not measured", f"at least {wanted:g} times ours", None))
             continue
         ratio = theirs / mine if mine else float("inf")

@@ -61,11 +61,12 @@ class Scale:
     """How many quarters of a second without work end that wait after a change; SeaweedFS looks for what it has to delete once a
     second. After a read two are enough."""
     settle_s: float
-    """The longest wait after the start."""
+    """The longest wait for all to be idle, before the first load."""
     idle_s: float
     """How long the idle rate is looked at."""
     free: int
     """Bytes of disk that must be free."""
+    kinds: tuple[str, ...] = KINDS
 
     def count(self, size: int) -> int:
         """The most requests of one load: what a disk and a signature's 15 minutes allow."""
@@ -81,7 +82,7 @@ class Scale:
 
     def works(self) -> list[list[Work]]:
         """Works that belong together, since each of them needs what the ones before it left."""
-        groups = [[Work(kind, size, n) for kind in KINDS] for n in self.connections for size in self.sizes]
+        groups = [[Work(kind, size, n) for kind in self.kinds] for n in self.connections for size in self.sizes]
         groups += [[Work("list", names, n)] for names in self.listings for n in self.connections]
         return [*groups, [Work("put", self.big, 1), Work("get", self.big, 1)]]
 
@@ -89,4 +90,6 @@ class Scale:
 FULL = Scale(
     "full", 2.0, 3, 100_000, (1, 16, 64), (SMALL, 64 * KIB, MIB), (1000, 10_000), 1024 * MIB, 6.0, 5, 120.0, 40.0, 60 << 30
 )
-QUICK = Scale("quick", 0.5, 1, 300, (16,), (SMALL,), (1000,), 64 * MIB, 2.0, 5, 3.0, 3.0, 8 << 30)
+QUICK = Scale(
+    "quick", 0.5, 1, 300, (16,), (SMALL,), (1000,), 64 * MIB, 2.0, 5, 12.0, 3.0, 8 << 30, ("put", "get", "head", "delete")
+)
