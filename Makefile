@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
+.PHONY: help install run test check fmt bench bench-peers healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -48,6 +48,9 @@ fmt: install  ## format and sort imports
 
 bench: install  ## measure CPU per request, throughput and memory of a development cluster
 	$(PY) -m bench.main
+
+bench-peers: install  ## this store beside OpenStack Swift and SeaweedFS, in turn under one load: a table (ARGS=--quick: two minutes)
+	@$(PY) -m bench.peers $(ARGS)
 
 healing: install  ## how long until three good copies stand again after a lost device and a flipped bit
 	$(PY) -m bench.healing
