@@ -17,7 +17,7 @@ from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
 from objstore.placement.places import Placement
 from objstore.proxy.store import ClusterStore
-from objstore.rpc.interface import Caller, Dispatcher, Exchange, PeerUnavailable
+from objstore.rpc.interface import Caller, CallsAsTasks, Dispatcher, Exchange, PeerUnavailable
 from objstore.runtime.clock import HybridClock
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
@@ -122,7 +122,7 @@ class RowsElsewhere(TableDevice):
         super().__init__(name, str(elsewhere), other, clock, crash=crash)
 
 
-class OneIsEnough:
+class OneIsEnough(CallsAsTasks):
     """A Caller that confirms small changes before two of three nodes have seen them: they follow."""
 
     def __init__(self, inner: Caller, honest: Address) -> None:

@@ -14,7 +14,7 @@ from objstore.object.files import Place, place_of
 from objstore.object.pending import PendingLog
 from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
-from objstore.rpc.interface import CallContext, Dispatcher, Exchange, PeerUnavailable
+from objstore.rpc.interface import CallContext, CallsAsTasks, Dispatcher, Exchange, PeerUnavailable
 from objstore.rpc.local import LocalFirst
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.interface import Change, FileSystem
@@ -104,7 +104,7 @@ class Containers:
         return Ready()
 
 
-class Wire:
+class Wire(CallsAsTasks):
     """Caller to whoever is plugged in; `down` addresses do not answer."""
 
     def __init__(self, clock: StillClock) -> None:

@@ -59,16 +59,16 @@ BUCKET_MUTANTS = (
     Mutant(
         "who may not list is told what is missing",
         "objstore/api/s3/call.py",
-        "        if not ctx.identity.owner_of(account):\n            await store.head_container(ctx, account, bucket)\n",
+        "    if not ctx.identity.owner_of(account):\n        await store.head_container(ctx, account, bucket)\n",
         "",
         f"{CLUSTER} -k nobody_signed",
     ),
     Mutant(
         "all users of an account are told what is missing",
         "objstore/api/s3/call.py",
-        "        if not ctx.identity.owner_of(account):\n            await store.head_container(ctx, account, bucket)\n",
-        "        if account.removeprefix('AUTH_') not in ctx.identity.groups:\n"
-        "            await store.head_container(ctx, account, bucket)\n",
+        "    if not ctx.identity.owner_of(account):\n        await store.head_container(ctx, account, bucket)\n",
+        "    if account.removeprefix('AUTH_') not in ctx.identity.groups:\n"
+        "        await store.head_container(ctx, account, bucket)\n",
         f"{CLUSTER} -k but_not_list",
     ),
     Mutant(
@@ -88,7 +88,7 @@ BUCKET_MUTANTS = (
     Mutant(
         "what is missing in a copy's source is judged by its target",
         "objstore/api/s3/call.py",
-        '        raise S3Error("NoSuchKey") from None\n',
+        "        raise await no_such_key(store, ctx, account, bucket) from None\n",
         "        raise\n",
         f"{CLUSTER} -k but_not_list",
     ),
