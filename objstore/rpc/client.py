@@ -80,7 +80,12 @@ class RpcClient(CallsAsTasks):
         connection = peer.calls if peer is not None else None
         if connection is None or not connection.usable:
             started = self._station.clock.monotonic()
-            connection = await self._connected(self._peer(address), timeout_s)
+            try:
+                connection = await self._connected(self._peer(address), timeout_s)
+            except PeerUnavailable as error:
+                outcome = "timeout" if isinstance(error, PeerTimeout) else "unavailable"
+                self.counters.calls[type(request).__name__, outcome] += 1
+                raise
             timeout_s -= self._station.clock.monotonic() - started
         return await connection.call(request, timeout_s=timeout_s, txn=txn)
 

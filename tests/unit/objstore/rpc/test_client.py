@@ -280,3 +280,11 @@ async def test_connections_come_from_the_address_that_was_given(nodes: Nodes) ->
         client = nodes.client(**options)
         await client.call(relay.address, RunDaemon("echo"), timeout_s=5)
         assert relay.callers[-1] == source
+
+
+async def test_calls_to_who_cannot_be_reached_are_counted(pair: Pair) -> None:
+    await pair.server.stop(0.1)
+    for _ in range(2):  # the second fails by what is remembered of the first
+        with pytest.raises(PeerUnavailable):
+            await pair.call("echo")
+    assert pair.client.counters.calls["RunDaemon", "unavailable"] == 2
