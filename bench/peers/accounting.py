@@ -6,48 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cluster import CLOCK_TICKS_PER_S
+from bench.cluster import CLOCK_TICKS_PER_S, Processes, scan
 
 CALIBRATION_REFERENCE_S = 0.165
 """CPU seconds that `calibrate` takes on the machine for which the absolute targets were set."""
 MD5_BYTES = 1 << 16
 MD5_TIMES = 1200
 BYTECODE_TIMES = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """All processes of the machine at one moment."""
-
-    children: dict[int, list[int]]
-    ticks: dict[int, int]
-    """User and system time, with that of children that ended and were waited for."""
-
-    def below(self, roots: list[int]) -> list[int]:
-        """These processes and all below them, each once."""
-        found: set[int] = set()
-        queue = [root for root in roots if root in self.ticks]
-        while queue:
-            pid = queue.pop()
-            if pid not in found:
-                found.add(pid)
-                queue.extend(self.children.get(pid, []))
-        return sorted(found)
-
-
-def scan() -> Processes:
-    """Look at all processes once: sides of 70 processes are looked at four times a second, on the cores that serve."""
-    children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry))
-            ticks[int(entry)] = sum(map(int, fields[11:15]))
-    return Processes(children, ticks)
 
 
 def cpu_s(roots: list[int], processes: Processes) -> float:

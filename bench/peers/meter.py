@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bench.peers.accounting import cpu_s, machine_cpu_s, scan
+from bench.cluster import scan
+from bench.peers.accounting import cpu_s, machine_cpu_s
 from bench.peers.sides import Server
 
 WINDOW_S = 180.0

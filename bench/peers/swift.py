@@ -11,6 +11,7 @@ import socket
 import subprocess
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from bench.peers import install
@@ -79,7 +80,7 @@ class Swift:
             processes.start(f"{kind}{node}", self._command(f"{kind}-server", f"{kind}{node}"))
         processes.start("proxy", self._command("proxy-server", "proxy"))
         for port in (*ports.values(), self._port):
-            processes.wait_for("Swift", lambda port=port: is_healthy(port), 120)  # type: ignore[misc]
+            processes.wait_for("Swift", partial(is_healthy, port), 120)
         for kind, daemons in DAEMONS.items():
             for node in range(NODES):
                 for daemon in daemons:

@@ -3,6 +3,7 @@ cut (`local.py`), and the simulator's network.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar, cast
@@ -101,12 +102,12 @@ class Caller(Protocol):
         """Start a streamed call: the request is sent; `timeout_s` bounds each wait for progress, not the whole exchange."""
 
 
-class CallsAsTasks:
+class CallsAsTasks(ABC):
     """`begin` for callers that have just `call`."""
 
+    @abstractmethod
     async def call(self, address: Address, request: Message, *, timeout_s: float, txn: str = "") -> Message:
         """As Caller."""
-        raise NotImplementedError
 
     def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
         """As Caller."""

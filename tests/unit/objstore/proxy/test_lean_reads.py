@@ -7,6 +7,7 @@ import pytest
 from objstore.formats.messages import GetObject, Message, ObjectHeld
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import ObjectNotFound
+from objstore.rpc.interface import CallContext, Handler
 from tests.unit.objstore.proxy.cluster import OWNER, Cluster, get, head, put, running
 from tests.unit.objstore.proxy.proposing import leave, made
 
@@ -20,12 +21,13 @@ class Asked:
         for number, node in enumerate(cluster.nodes):
             self._watch(number, node.dispatcher.handlers)
 
-    def _watch(self, number: int, handlers: dict) -> None:  # type: ignore[type-arg]
+    def _watch(self, number: int, handlers: dict[type[Message], Handler]) -> None:
         handler = handlers[GetObject]
 
-        async def watched(request: GetObject, context: object) -> Message:
+        async def watched(request: Message, context: CallContext) -> Message:
+            assert isinstance(request, GetObject)
             self.questions.append((number, request))
-            reply: Message = await handler(request, context)
+            reply = await handler(request, context)
             self.lean_answers += isinstance(reply, ObjectHeld)
             return reply
 

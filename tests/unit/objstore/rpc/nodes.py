@@ -158,3 +158,13 @@ class Pair:
 
     async def call(self, name: str, timeout_s: float = 5) -> Message:
         return await self.client.call(self.address, RunDaemon(name), timeout_s=timeout_s)
+
+
+async def shown_the_door(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, noise: bytes) -> None:
+    """Say what no node says, and see the connection end without a word."""
+    writer.write(noise)
+    try:
+        assert await asyncio.wait_for(reader.read(1000), 2) == b""
+    except ConnectionResetError:
+        pass  # it closed before it had read everything
+    writer.close()
