@@ -3,6 +3,7 @@ which Python imports before anything else. It starts what `OBJSTORE_BENCH_INSIDE
 """
 
 import json
+import os
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-HOOK = Path(__file__).resolve().parent / "hook"
+ROOT = Path(__file__).resolve().parents[2]
+HOOK = ROOT / "bench" / "inside" / "hook"
 WHAT = "OBJSTORE_BENCH_INSIDE"
 WHERE = "OBJSTORE_BENCH_INSIDE_DIR"
 ANSWER_TIMEOUT_S = 20.0
@@ -26,8 +28,8 @@ class Inside:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the processes to be measured, and whoever starts them. `bin/objstore` puts the checkout itself on PYTHONPATH."""
-        return {WHAT: self.what, WHERE: str(self.directory), "PYTHONPATH": str(HOOK)}
+        """For the processes to be measured, and whoever starts them."""
+        return {WHAT: self.what, WHERE: str(self.directory), "PYTHONPATH": f"{HOOK}{os.pathsep}{ROOT}"}
 
     def ask(self, pid: int, command: str) -> Any:
         """What process `pid` answers. Raises OSError when it is not measured."""

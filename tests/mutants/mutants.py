@@ -10,6 +10,7 @@ from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
+from tests.mutants.work import WORK
 
 COMMITTER = "objstore/runtime/committer.py"
 FILES = "objstore/runtime/filesystem.py"
@@ -252,4 +253,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *CONSISTENCY,
     *UPLOADS,
     *SIGNATURES,
+    *WORK,
 )
