@@ -68,6 +68,10 @@ class Connection(asyncio.Protocol):
         self.transport.write(request)
         return self.waiter
 
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
     def close(self) -> None:
         """At once."""
         assert self.transport is not None

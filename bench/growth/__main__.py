@@ -7,8 +7,10 @@ minutes, --full some hours, and without either it is about a quarter of an hour.
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import uvloop
 
@@ -27,6 +29,7 @@ SIZES = {
     "devices": {mode: [10, 100, 1000, 10_000] for mode in ("quick", "usual", "full")},
     "clients": {"quick": [1, 10, 100, 1000], "usual": [1, 10, 100, 1000, 5000], "full": [1, 10, 100, 1000, 5000]},
 }
+KEPT = ROOT / ".cache" / "growth.json"
 SECONDS = {"quick": 1.2, "usual": 4.5, "full": 9.0}
 
 
@@ -43,25 +46,39 @@ MEASURES: dict[str, Callable[[list[int], float], Awaitable[Curve]]] = {
 }
 
 
-async def measured(mode: str, only: list[str]) -> list[Curve]:
-    """One curve after the other."""
-    found = []
+async def measured(mode: str, only: list[str]) -> dict[str, Curve]:
+    """One curve after the other; each is kept when it is done."""
+    found = {}
     for name in only:
         print(f"{name}: {', '.join(f'{size:,}' for size in SIZES[name][mode])}", flush=True)
         began = time.monotonic()
-        found.append(await MEASURES[name](SIZES[name][mode], SECONDS[mode]))
+        found[name] = await MEASURES[name](SIZES[name][mode], SECONDS[mode])
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps({**kept(), name: {"when": marked.circumstances(), "mode": mode, "curve": found[name].known()}}))
     return found
 
 
-def write(curves: list[Curve], mode: str) -> None:
-    """Plots, and the section of docs/performance.md."""
+def kept() -> dict[str, Any]:
+    """The last measurement of each curve: `--only` repeats one, and `--write-docs` writes all."""
+    found: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return found
+
+
+def write() -> None:
+    """Plots, and the section of docs/performance.md, of all that is kept."""
     plots = ROOT / "docs" / "plots"
     plots.mkdir(exist_ok=True)
-    parts = [f"Measured on {marked.circumstances()}, {mode} mode, {SECONDS[mode]:g} s of load for each figure."]
-    for curve in curves:
+    parts = []
+    for name, one in sorted(kept().items(), key=lambda pair: list(MEASURES).index(pair[0])):
+        curve = Curve(**one["curve"])
         (plots / f"{curve.name}.svg").write_text(draw(curve))
-        parts += [f"![{curve.title}](plots/{curve.name}.svg)", marked.markdown(*curve.table())]
+        said = f"{curve.title}: measured on {one['when']}, {one['mode']} mode, {SECONDS[one['mode']]:g} s of load for each figure."
+        parts += [
+            said if name != "devices" else f"{curve.title}: measured on {one['when']}.",
+            f"![{curve.title}](plots/{curve.name}.svg)",
+        ]
+        parts.append(marked.markdown(*curve.table()))
         if curve.notes:
             parts.append("\n".join(f"* {note}" for note in curve.notes))
     marked.write("growth", "\n\n".join(parts))
@@ -74,17 +91,21 @@ def main() -> None:
     modes.add_argument("--quick", dest="mode", action="store_const", const="quick", default="usual", help="under three minutes")
     modes.add_argument("--full", dest="mode", action="store_const", const="full", help="to 10,000,000 objects in a container")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(MEASURES), help=f"of {','.join(MEASURES)}")
-    parser.add_argument("--write-docs", action="store_true", help="put tables and plots into docs/performance.md")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="put tables and plots of all curves, measured now or last, into docs/performance.md",
+    )
     args = parser.parse_args()
     if unknown := set(args.only) - set(MEASURES):
         parser.error(f"there is no curve {', '.join(sorted(unknown))}")
     uvloop.install()
     curves = asyncio.run(measured(args.mode, args.only))
-    for curve in curves:
+    for curve in curves.values():
         print(f"\n{curve.title}\n{marked.plain(*curve.table())}")
         print("\n".join(curve.notes))
     if args.write_docs:
-        write(curves, args.mode)
+        write()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def resident_kib(pid: int) -> int:
 
 
 async def by_clients(sizes: list[int], seconds: float) -> Curve:
-    """Active ones, then idle ones."""
+    """Idle ones, then active ones."""
     curve = Curve("growth-clients", "CPU time per request by clients", "clients", "CPU µs per request")
     most = descriptors()
     if most < sizes[-1]:
@@ -38,16 +38,24 @@ async def by_clients(sizes: list[int], seconds: float) -> Curve:
         make, body = here.requests.make, here.requests.body
         await here.prepare(lambda _n: make("PUT", "/large", b""), 1)
         await here.prepare(lambda n: make("PUT", f"/large/read-{n:04d}", body), READ)
+        for size in sizes:  # the idle ones first: what a crowd at work once took, a process keeps
+            await idle(curve, here, size)
         puts = count()
         for size in sizes:
             connections = await connect(here.port, size)
-            curve.add("GET, all active", size, await here.cost_us(reader(here, "GET", "/large/read-{:04d}"), 200, connections))
-            put = await here.cost_us(lambda: make("PUT", f"/large/new-{next(puts)}", body), 201, connections)
-            curve.add("PUT, all active", size, put)
+            for name, make_one, expected in (
+                ("GET", reader(here, "GET", "/large/read-{:04d}"), 200),
+                ("PUT", lambda: make("PUT", f"/large/new-{next(puts)}", body), 201),
+            ):
+                cost, refused = await here.cost_and_refusals(make_one, expected, connections)
+                curve.add(f"{name}, all active", size, cost)
+                if refused:
+                    curve.notes.append(
+                        f"{size:,} clients: {refused:.1%} of {name}s are refused (503): too many calls to a node at once"
+                    )
             for connection in connections:
                 connection.close()
             await asyncio.sleep(0.5)
-            await idle(curve, here, size)
     return curve
 
 

@@ -1,7 +1,7 @@
 """A curve: what something costs at several sizes; whether it is flat, where it bends, how it goes on from there."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 BEND = 1.35
 """A cost above so many times the lowest before it is more than a noisy machine does by itself."""
@@ -28,6 +28,10 @@ class Curve:
         """One more point; said at once, so that one sees that it goes on."""
         self.series.setdefault(series, []).append((size, cost))
         print(f"  {size:>12,} {self.size}: {series:28} {figure(cost):>10} {self.cost}", flush=True)
+
+    def known(self) -> dict[str, object]:
+        """For JSON, and back by `Curve(**known)`."""
+        return asdict(self)
 
     def sizes(self) -> list[int]:
         """All that stand in any series."""
