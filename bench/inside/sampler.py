@@ -1,20 +1,23 @@
 """Notes where each thread is, once per so much CPU time that this thread itself used.
 
-Each thread has a timer on its own CPU clock, which sends a signal to just this thread; `faulthandler` answers it in C, at once,
-without the interpreter's lock, by writing the thread's Python stack into the thread's file. So a thread in a system call or in a
-C library is seen as often as one that runs Python, and one that waits is never seen. Needs Linux, but neither ptrace nor root.
+Each thread has a timer on its own CPU clock, which signals when it has run for a while; a thread that waits is never seen. The
+signal is answered in Python, which does so in the main thread at the next safe point: after the call in C that is under way, a
+system call for example, and before its caller goes on. So what the kernel and libraries do counts for who called them. If it was
+another thread's timer, this one looks where that thread is by then: at its system call, or where it waits to go on with Python
+behind it. To look from C at once, as faulthandler can, would see threads at any moment, and crash at a wrong one: one in ten
+thousand, measured. Needs Linux, but neither ptrace nor root.
 """
 
 import ctypes
+import dis
 import errno
-import faulthandler
 import signal
 import sys
 import threading
+from collections import Counter
 from dataclasses import dataclass
-from itertools import chain, repeat
-from types import FrameType
-from typing import IO, Any
+from types import CodeType, FrameType
+from typing import Any
 
 from bench.inside import control
 
@@ -47,42 +50,69 @@ class _Times(ctypes.Structure):
     )
 
 
+Stack = tuple[CodeType, ...]
+"""Innermost first."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Thread:
     name: str
+    ident: int
     native_id: int
     timer: ctypes.c_void_p
-    file: IO[bytes]
 
 
 class Sampler:
-    """Of one process. A thread joins by calling `join`; `on` and `off` are for one thread, that of the control socket."""
+    """Of one process, made in its main thread. Other threads join by calling `join`; the commands are for the control thread."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._joining = threading.Lock()
-        self._threads: list[_Thread] = []
+        self._threads: dict[int, _Thread] = {}
+        """By the signal of its timer."""
         self._armed = False
-        # A signal for each thread, since faulthandler writes what one signal asks for into one file.
-        self._signals = chain(range(signal.SIGRTMIN + 1, signal.SIGRTMAX), repeat(int(signal.SIGRTMAX)))
+        self._seen: Counter[tuple[int, Stack]] = Counter()
+        self._begins: dict[CodeType, int] = {}
+        self._signals = iter(range(signal.SIGRTMIN + 1, signal.SIGRTMAX + 1))
+        for number in range(signal.SIGRTMIN + 1, signal.SIGRTMAX + 1):
+            signal.signal(number, self._time_is_up)
+            signal.siginterrupt(number, False)
 
     def join(self) -> None:
-        """From now on the calling thread is sampled whenever sampling is on."""
+        """From now on the calling thread is sampled whenever sampling is on. More threads than there are signals are not."""
         me = threading.current_thread()
-        if me.name == control.THREAD:
-            return
         with self._joining:
-            number = next(self._signals)
-            native_id = threading.get_native_id()
-            file = (control.directory() / f"{native_id}.stacks").open("ab", buffering=0)
-            faulthandler.register(number, file, all_threads=False)
+            number = next(self._signals, None)
+            if me.name == control.THREAD or number is None:
+                return
             timer = ctypes.c_void_p()
-            event = _Event(signal=number, notify=SIGEV_THREAD_ID, thread=native_id)
+            event = _Event(signal=number, notify=SIGEV_THREAD_ID, thread=threading.get_native_id())
             if self._libc.timer_create(CLOCK_THREAD_CPUTIME_ID, ctypes.byref(event), ctypes.byref(timer)):
                 raise OSError(ctypes.get_errno(), "timer_create")
-            self._threads.append(_Thread(me.name, native_id, timer, file))
+            self._threads[number] = _Thread(me.name, threading.get_ident(), threading.get_native_id(), timer)
             if self._armed:
                 self._set(timer, INTERVAL_S)
+
+    def _time_is_up(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, which is in `frame`."""
+        thread = self._threads[number]
+        if thread.ident != threading.get_ident():
+            frame = sys._current_frames().get(thread.ident)
+        elif frame is not None and frame.f_lasti <= self._begin_of(frame.f_code):
+            frame = frame.f_back  # it only begins: the time went by in whoever called it, the event loop above all
+        codes = []
+        while frame is not None:
+            codes.append(frame.f_code)
+            frame = frame.f_back
+        self._seen[number, tuple(codes)] += 1
+
+    def _begin_of(self, code: CodeType) -> int:
+        """Where in a function signals are looked at before it has done anything."""
+        begin = self._begins.get(code)
+        if begin is None:
+            offsets = (one.offset for one in dis.get_instructions(code) if one.opname == "RESUME")
+            begin = self._begins[code] = next(offsets, -1)
+        return begin
 
     def _set(self, timer: ctypes.c_void_p, interval_s: float) -> None:
         nanoseconds = int(interval_s * 1e9)
@@ -91,7 +121,8 @@ class Sampler:
             raise OSError(ctypes.get_errno(), "timer_settime")  # ESRCH: the thread has ended, and its clock with it
 
     def on(self) -> None:
-        """Sample from now on."""
+        """Forget what was seen, and sample from now on."""
+        self._seen = Counter()
         self._all(INTERVAL_S)
 
     def off(self) -> None:
@@ -101,12 +132,19 @@ class Sampler:
     def _all(self, interval_s: float) -> None:
         with self._joining:
             self._armed = interval_s > 0
-            for thread in self._threads:
+            for thread in self._threads.values():
                 self._set(thread.timer, interval_s)
 
     def threads(self) -> dict[int, str]:
         """Native id -> name, of all that joined."""
-        return {thread.native_id: thread.name for thread in self._threads}
+        return {thread.native_id: thread.name for thread in self._threads.values()}
+
+    def seen(self) -> list[tuple[int, list[tuple[str, str]], int]]:
+        """Native id of a thread, file and function of each frame of a stack, innermost first, and how often that was seen."""
+        return [
+            (self._threads[number].native_id, [(code.co_filename, code.co_qualname) for code in stack], count)
+            for (number, stack), count in self._seen.copy().items()
+        ]
 
 
 def start() -> None:
@@ -119,4 +157,4 @@ def start() -> None:
         sampler.join()
 
     threading.setprofile(begins)
-    control.serve({"on": sampler.on, "off": sampler.off, "threads": sampler.threads})
+    control.serve({"on": sampler.on, "off": sampler.off, "threads": sampler.threads, "seen": sampler.seen})

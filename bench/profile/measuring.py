@@ -1,8 +1,6 @@
 """What threads of a cluster used, by the kernel's account, and where samples saw them."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +8,12 @@ from bench.cluster import CLOCK_TICKS_PER_S, Cluster, descendants
 from bench.inside import Inside
 from bench.profile.categories import LOOP, ORDER, category, place
 
-FRAME = re.compile(r'^  File "(.*)", line \d+ in (.*)')
 Frame = tuple[str, str]
 """File and function."""
-STACK = "Stack (most recent call first):"
 KNOWN = {"MainThread": "event loop", "commit": "commit-*", "tables": "tables-*", "read": "read-*"}
 OTHER_THREADS = "others"
+SUPERVISOR = "supervisor"
+THREADING = ("threading.py", "queue.py")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +46,7 @@ class Used:
 def role(command: list[str]) -> str:
     """Of a process, by its command line."""
     kinds = {"public": "proxy", "storage": "node"}
-    return next((kinds[word] for word in command if word in kinds), "supervisor")
+    return next((kinds[word] for word in command if word in kinds), SUPERVISOR)
 
 
 class Watched:
@@ -60,36 +58,32 @@ class Watched:
         for pid in descendants(cluster.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             self._roles[pid] = role(command)
+        self._measured = {pid: of for pid, of in self._roles.items() if of != SUPERVISOR}
         self._groups: dict[tuple[int, int], Group] = {}
-        self._read_to: dict[int, int] = {}
         self._learn()
 
     def _learn(self) -> None:
         """Which threads there are."""
-        for pid, of in self._roles.items():
+        for pid, of in self._measured.items():
             for native_id, name in self._inside.ask(pid, "threads").items():
                 begins = name.partition("-")[0]
                 self._groups[pid, int(native_id)] = Group(of, KNOWN.get(begins, OTHER_THREADS))
 
     def sampling(self, on: bool) -> None:
         """Begin or end; what was sampled before is forgotten at the beginning."""
-        for pid in self._roles:
+        for pid in self._measured:
             self._inside.ask(pid, "on" if on else "off")
         self._learn()
-        if on:
-            for _, native_id in self._groups:
-                self._read_to[native_id] = self._file(native_id).stat().st_size
-
-    def _file(self, native_id: int) -> Path:
-        return self._inside.directory / f"{native_id}.stacks"
 
     def samples(self) -> "dict[Group, Counter[Spot]]":
         """How often each group was seen where since sampling began."""
         found: dict[Group, Counter[Spot]] = defaultdict(Counter)
-        for (_, native_id), group in self._groups.items():
-            with self._file(native_id).open() as file:
-                file.seek(self._read_to.get(native_id, 0))
-                found[group].update(spot(stack, group.role) for stack in stacks(file))
+        for pid, of in self._measured.items():
+            for native_id, stack, count in self._inside.ask(pid, "seen"):
+                group = self._groups.get((pid, native_id), Group(of, OTHER_THREADS))
+                frames = [(file, function) for file, function in stack]
+                if native_id == pid or not between_jobs(frames):
+                    found[group][spot(frames, of)] += count
         return found
 
     def used(self) -> Used:
@@ -122,19 +116,11 @@ def spot(stack: list[Frame], of: str) -> Spot:
     return Spot(category([file for file, _ in stack], of), function)
 
 
-def stacks(lines: Iterator[str]) -> Iterator[list[Frame]]:
-    """The frames of each stack that faulthandler wrote, innermost first."""
-    frames: list[Frame] = []
-    begun = False
-    for line in lines:
-        if line.startswith(STACK):
-            if begun:
-                yield frames
-            frames, begun = [], True
-        elif match := FRAME.match(line):
-            frames.append((match[1], match[2]))
-    if begun:
-        yield frames
+def between_jobs(stack: list[Frame]) -> bool:
+    """Whether a thread was found in the function that takes jobs, not in a job: it waits, and the one that its time went into was
+    over before it was looked at.
+    """
+    return len([file for file, _ in stack if place(file) not in THREADING]) <= 1
 
 
 @dataclass(slots=True)

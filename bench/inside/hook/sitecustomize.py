@@ -1,8 +1,14 @@
 """Python imports this first in every process that has this folder on PYTHONPATH. See bench.inside."""
 
 import os
+import sys
 
-if os.environ.get("OBJSTORE_BENCH_INSIDE") == "sampler":
+SUPERVISOR = "objstore.app"
+"""Takes every signal for an order, and needs no measuring."""
+
+if SUPERVISOR in sys.orig_argv:
+    pass
+elif os.environ.get("OBJSTORE_BENCH_INSIDE") == "sampler":
     from bench.inside import sampler
 
     sampler.start()

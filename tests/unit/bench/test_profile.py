@@ -12,7 +12,7 @@ import pytest
 from bench.inside import inside
 from bench.profile import categories
 from bench.profile.categories import category
-from bench.profile.measuring import Group, Spending, Spot, Used, role, stacks
+from bench.profile.measuring import Group, Spending, Spot, Used, between_jobs, role
 from bench.profile.report import by_category, by_thread
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,17 +21,19 @@ import json, threading, time, os
 from bench.inside import WHERE, Inside
 
 def waits(): time.sleep(0.5)
-def works():
-    end = time.thread_time() + 0.4
+def works(seconds=0.4):
+    end = time.thread_time() + seconds
     while time.thread_time() < end: sum(range(1000))
+def in_main(): works(0.4)
 
 threads = [threading.Thread(target=target, name=target.__name__) for target in (waits, works)]
 for thread in threads: thread.start()
 inside = Inside("sampler", __import__("pathlib").Path(os.environ[WHERE]))
 inside.ask(os.getpid(), "on")
+in_main()
 for thread in threads: thread.join()
 inside.ask(os.getpid(), "off")
-print(json.dumps(inside.ask(os.getpid(), "threads")))
+print(json.dumps([inside.ask(os.getpid(), "threads"), inside.ask(os.getpid(), "seen")]))
 """
 
 
@@ -42,13 +44,16 @@ def test_the_thread_that_works_is_seen_where_it_works() -> None:
             [sys.executable, "-c", BUSY], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
-        seen = {}
-        for native_id, name in json.loads(done.stdout).items():
-            with (measured.directory / f"{native_id}.stacks").open() as file:
-                seen[name] = [[function for _, function in stack] for stack in stacks(file)]
-    assert len(seen["works"]) >= 20, "0.4 s of CPU are 40 ticks of the slowest kernel's clock"
-    assert all("works" in stack for stack in seen["works"])
-    assert seen["waits"] == []
+        threads, found = json.loads(done.stdout)
+    seen: dict[str, Counter[str]] = {name: Counter() for name in threads.values()}
+    for native_id, stack, count in found:
+        functions = [function for _, function in stack]
+        outer = next((one for one in ("in_main", "works", "waits") if one in functions), "elsewhere")
+        seen[threads[str(native_id)]][outer] += count
+    for thread, function in (("MainThread", "in_main"), ("works", "works")):
+        assert seen[thread][function] >= 20, "0.4 s of CPU are 40 ticks of the slowest kernel's clock"
+        assert seen[thread][function] > 0.8 * seen[thread].total()
+    assert seen["waits"].total() == 0
 
 
 CHECKOUT = str(ROOT)
@@ -83,6 +88,14 @@ def test_a_stack_that_tells_nothing_is_rest() -> None:
 def test_libraries_are_told_from_the_checkout_around_them() -> None:
     assert category([f"{STDLIB}/logging/__init__.py", *HANDLER], "proxy") == categories.LOGGING
     assert categories.place(f"{LIBRARY}/yarl/_url.py") == "yarl/_url.py"
+
+
+def test_a_thread_between_two_jobs_is_not_at_work() -> None:
+    begins = [(f"{STDLIB}/threading.py", "Thread.run"), (f"{STDLIB}/threading.py", "Thread._bootstrap")]
+    takes = (f"{CHECKOUT}/objstore/runtime/readers.py", "Readers._run")
+    assert between_jobs([takes, *begins])
+    assert between_jobs([(f"{STDLIB}/threading.py", "Condition.wait"), takes, *begins])
+    assert not between_jobs([(f"{CHECKOUT}/objstore/tables/reading.py", "read_page"), takes, *begins])
 
 
 def test_every_rule_fits_a_file() -> None:
