@@ -35,6 +35,9 @@ class OpenFile(Protocol):
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`. Raises OSError; partial writes are finished inside."""
 
+    def pwrite(self, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
+
     def pread(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
 
@@ -87,6 +90,9 @@ class FileSystem(Protocol):
     def open_append(self, path: str) -> OpenFile:
         """For appending, made when missing."""
 
+    def open_write(self, path: str) -> OpenFile:
+        """For reading and for writing over what is there. Raises as `open`."""
+
     def make_directory(self, path: str) -> list[str]:
         """Make it and its parents; returns the directories whose entries changed (to be synced); "" is the device's own. When it
         raises, what it has made is durable.
@@ -96,6 +102,15 @@ class FileSystem(Protocol):
         """The names in it are durable when it returns, not its own name. After a failed sync (but of a file, for lack of space)
         this and OpenFile.sync raise for ever: a later success would mean nothing.
         """
+
+    def sync_all(self) -> None:
+        """All that was written and named before is durable when it returns: files, directories, SQLite's files too. A failure
+        counts as one of `sync_directory`.
+        """
+
+    @property
+    def can_sync_all(self) -> bool:
+        """Whether the system has such a call; without it there is no journal."""
 
     def list_directory(self, path: str) -> list[str]:
         """Sorted names; [] when the directory is missing."""
@@ -128,7 +143,8 @@ class Change:
     """One durable change of a device: files that get names, names that vanish afterwards, a record for the device's log.
 
     Order inside the group: contents synced → log record synced → names given → directories synced → acknowledged → `unlink`ed
-    (not synced: leftovers are harmless).
+    (not synced: leftovers are harmless). Of a small change, on a device with a journal: written to the journal with its log record
+    and synced → names given → acknowledged → `unlink`ed; the files are synced later, see `Disk.settle`.
     """
 
     path: str
@@ -147,6 +163,15 @@ class LogSink(Protocol):
     def append(self, records: list[bytes]) -> None:
         """Append all records and sync. Raises OSError: none of them counts then, and the next call begins on a clean tail."""
 
+    def hold(self, records: list[bytes]) -> None:
+        """These records are durable in the journal, until `spill`."""
+
+    def spill(self) -> None:
+        """Append and sync what is held and still needed: the journal will forget it. Raises OSError: it is still held then."""
+
+    def adopt(self, records: list[bytes]) -> None:
+        """Append and sync records that an earlier process left in the journal. Raises OSError."""
+
 
 class Disk(Protocol):
     """One device: bounded threads, group commit. Its one committer thread serves all changes in order of arrival."""
@@ -164,6 +189,11 @@ class Disk(Protocol):
 
         Raises NodeError no_space, device_failed, or busy when too many changes wait. After a failed sync the device refuses
         all further writes, and every change of the same group fails: what the kernel says after a failed sync means nothing.
+        """
+
+    async def settle(self) -> None:
+        """What was committed is durable in its own files when it returns, and will not be made again from a journal: to be awaited
+        before files that may just have been committed are removed or moved. Free when there is nothing to do. Raises NodeError.
         """
 
     def require_space(self, size: int) -> None:

@@ -21,6 +21,10 @@ class Knobs:
     group_bytes_max: int = 4 * MIB
     commit_queue_changes_max: int = 4096
     unlink_backlog_max: int = 1024
+    journal_segment_bytes_min: int = 1 * MIB
+    journal_segment_bytes_max: int = 16 * MIB
+    journal_segments_max: int = 4
+    settle_s: float = 5.0
     reserve_bytes_min: int = 64 * MIB
     reserve_percent: float = 1.0
     # readers, per device

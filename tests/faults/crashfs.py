@@ -52,6 +52,12 @@ class CrashFile:
         self._at = start + len(piece)
         node.edges.append(self._at)
 
+    def pwrite(self, data: bytes, offset: int) -> None:
+        if self._mode != "write":
+            raise OSError(errno.EBADF, "not open for writing")
+        self._at = offset
+        self.write(data)
+
     def pread(self, size: int, offset: int) -> bytes:
         self._require_open()
         return self.node.data[offset : offset + size]
@@ -153,6 +159,19 @@ class CrashFileSystem:
     def sync_entries(self, directory: DirectoryNode, path: str) -> None:
         directory.sync()
 
+    def sync_tree(self) -> None:
+        """Names first or last makes no difference: nothing comes in between."""
+        seen: set[int] = set()
+        queue: list[Node] = [self.root]
+        while queue:
+            node = queue.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, DirectoryNode):
+                queue += [*node.entries.values(), *node.durable.values()]
+            node.sync()
+
     # --- failed syncs ------------------------------------------------------------------------------------------
 
     def require_sound(self) -> None:
@@ -211,6 +230,13 @@ class CrashFileSystem:
         self.require_sound()
         self.note("sync_directory")
         self.sync_entries(directory, path)
+
+    can_sync_all = True
+
+    def sync_all(self) -> None:
+        self.require_sound()
+        self.note("sync_all")
+        self.sync_tree()
 
     def list_directory(self, path: str) -> list[str]:
         try:
@@ -294,6 +320,9 @@ class CrashFileSystem:
         if not isinstance(node, FileNode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         return node
+
+    def open_write(self, path: str) -> CrashFile:
+        return CrashFile(self, self._file(path), "write")
 
     def open_append(self, path: str) -> CrashFile:
         directory, name = self._place(path)
