@@ -70,10 +70,8 @@ class PendingLog:
     def clear(self, id_: int) -> None:
         """The row is where it belongs, or its change never happened."""
         if self._held.pop(id_, None) is None:
-            for ids in reversed(list(self._uncleared.values())):
-                if id_ in ids:
-                    ids.discard(id_)
-                    break
+            for ids in list(self._uncleared.values()):  # all: an append that failed may be found beside the one after it
+                ids.discard(id_)
         self.doubtful.discard(id_)
 
     @property

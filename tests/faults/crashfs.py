@@ -161,16 +161,20 @@ class CrashFileSystem:
 
     def sync_tree(self) -> None:
         """Names first or last makes no difference: nothing comes in between."""
-        seen: set[int] = set()
+        for node in self._nodes():
+            node.sync()
+
+    def _nodes(self) -> list[Node]:
+        """All that there is, each once."""
+        found: dict[int, Node] = {}
         queue: list[Node] = [self.root]
         while queue:
             node = queue.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if isinstance(node, DirectoryNode):
-                queue += [*node.entries.values(), *node.durable.values()]
-            node.sync()
+            if id(node) not in found:
+                found[id(node)] = node
+                if isinstance(node, DirectoryNode):
+                    queue += [*node.entries.values(), *node.durable.values()]
+        return list(found.values())
 
     # --- failed syncs ------------------------------------------------------------------------------------------
 
@@ -187,6 +191,15 @@ class CrashFileSystem:
         """A sync of the directory failed: the operations since the last one stay undecided for ever."""
         for step in self.directory(path).pending:
             step.lost = True
+
+    def lose_all(self) -> None:
+        """A sync of everything failed: all that was not durable stays undecided for ever."""
+        for node in self._nodes():
+            if isinstance(node, FileNode):
+                node.lost = node.lost or node.dirty
+            else:
+                for step in node.pending:
+                    step.lost = True
 
     # --- directories -------------------------------------------------------------------------------------------
 

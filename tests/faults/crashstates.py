@@ -19,7 +19,7 @@ from tests.faults.crashnodes import Content, DirectoryNode, FileNode, Image, Nod
 
 LIMIT = 1 << 12
 SAMPLES = 256
-TOGETHER_MAX = 1 << 12
+TOGETHER_MAX = 1 << 8
 TOGETHER_SAMPLES = 40
 SECTOR, BLOCK = 512, 4096
 EDGES_MAX = 3

@@ -15,7 +15,7 @@ from tests.faults.rig import CONTAINER, Containers, ObjectNode, StillClock, Subj
 
 CUTS_MAX = 3
 """A device is cut, cut again while it recovers, and once more."""
-RECOVERIES_CUT_MAX = 400
+RECOVERIES_CUT_MAX = 50
 """Of the states of a case with a journal, so many recoveries are cut again: replaying it has many boundaries."""
 
 Rows = tuple[tuple[str, ObjectRow], ...]

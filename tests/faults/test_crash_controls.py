@@ -105,10 +105,10 @@ WRONG: dict[str, tuple[Make, str, str]] = {
 
 
 WRONG_WITH_A_JOURNAL: dict[str, tuple[Make, str, str]] = {
-    "journal not synced": (JournalNotSynced, "put", "reads as"),
+    "journal not synced": (JournalNotSynced, "put", "refused: corrupt"),
     "journal not synced, delete": (JournalNotSynced, "delete", "reads as"),
     "journal not synced, row": (JournalNotSynced, "row waits", "not listed"),
-    "nothing synced at once": (NothingSyncedAtOnce, "a group of each kind", "reads as"),
+    "nothing synced at once": (NothingSyncedAtOnce, "a group of each kind", "refused: corrupt"),
 }
 
 
