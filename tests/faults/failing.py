@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.crashfs import CrashFile, CrashFileSystem
+from tests.faults.crashnodes import Image
 
 FILE_CALLS = ("write", "pwrite", "pread", "size", "set_attribute", "get_attribute", "sync")
 FS_CALLS = (
@@ -46,12 +47,17 @@ class Injection:
 class FailingFileSystem(CrashFileSystem):
     """Fails as told from `arm` on. `calls` counts them, `failed` names those that failed, the first of them the `first`-th."""
 
-    def arm(self, injection: Injection) -> None:
-        self.injection: Injection | None = injection
-        self.calls = self.first = 0
-        self.failed: list[str] = []
+    def __init__(self, image: Image = (), *, nameless: bool = True) -> None:
+        """Files opened before `arm` fail too."""
+        self.injection: Injection | None = None
+        super().__init__(image, nameless=nameless)
         for name in FS_CALLS:
             setattr(self, name, self._wrapped(name, getattr(CrashFileSystem, name).__get__(self)))
+
+    def arm(self, injection: Injection) -> None:
+        self.injection = injection
+        self.calls = self.first = 0
+        self.failed: list[str] = []
 
     def disarm(self) -> None:
         self.injection = None

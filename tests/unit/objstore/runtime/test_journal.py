@@ -13,7 +13,7 @@ from objstore.formats.journal import Entry
 from objstore.model.errors import Code, NodeError
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
-from objstore.runtime.interface import Change
+from objstore.runtime.interface import Change, OpenFile
 from objstore.runtime.journal import Journal, open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.testing.faultyfs import DiskFaults, FaultyFileSystem
@@ -224,6 +224,36 @@ async def test_after_a_failure_nothing_is_acknowledged(tmp_path: Path, faults: D
     with pytest.raises(NodeError):
         await disk.commit(put(3))
     assert disk.failed is not None
+    await disk.close()
+
+
+class Hesitating(RealFileSystem):
+    """Gives names when it is told to."""
+
+    asked = threading.Event()
+    may = threading.Event()
+
+    def publish(self, file: OpenFile, path: str) -> None:
+        if path.startswith("objects/"):
+            self.asked.set()
+            self.may.wait(5)
+        super().publish(file, path)
+
+
+async def test_what_has_no_name_yet_is_not_settled(tmp_path: Path) -> None:
+    fs = Hesitating(str(tmp_path))
+    disk = RealDisk("sda", fs, journal=opened(fs), knobs=KNOBS)
+    fs.may.set()
+    await disk.commit(put(0))
+    fs.may.clear()
+    fs.asked.clear()
+    commit = asyncio.ensure_future(disk.commit(put(1)))
+    assert await asyncio.to_thread(fs.asked.wait, 5)
+    await asyncio.to_thread(disk.checkpoint)
+    groups = Journal(RealFileSystem(str(tmp_path)), KNOBS, 7)._found.groups
+    assert [entry.path for group in groups for entry in group.entries] == [put(1).path]
+    fs.may.set()
+    await commit
     await disk.close()
 
 
