@@ -32,13 +32,14 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
     """One change: the file at `path` has this content and these attributes. `content` None: an earlier entry for this path is void.
-    `log`: a record for the device's log, None for none.
+    `log`: a record for the device's log, None for none. With a `note` it is no file at all: a record for whoever owns `path`.
     """
 
     path: str
     content: bytes | None
     attributes: dict[str, bytes] = {}
     log: bytes | None = None
+    note: bytes | None = None
 
 
 _DECODER = msgspec.msgpack.Decoder(list[Entry])

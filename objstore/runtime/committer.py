@@ -80,7 +80,8 @@ class Committer:
             number = self._append_journal(group)
             changed: dict[str, None] = {}  # a set in order of arrival
             for outcome in _good(group):
-                self._give_name(outcome, changed)
+                if outcome.change.note is None:
+                    self._give_name(outcome, changed)
             if number:
                 self._journal_named(group, number)
             self._crash.reach("disk.named")
@@ -104,6 +105,9 @@ class Committer:
             raise SyncFailed(error, "statvfs") from error
         for outcome in group:
             change = outcome.change
+            if change.note is not None:
+                outcome.entry = Entry(change.path, None, note=change.note)
+                continue
             try:
                 if isinstance(change.content, bytes | bytearray | memoryview):
                     left -= len(change.content)

@@ -17,7 +17,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.filesystem import NO_SPACE_ERRNOS, check_path
-from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
+from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, Note
 from objstore.runtime.journal import Journal
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.readers import ReaderPool
@@ -66,6 +66,7 @@ class RealDisk:
         self._committer = Committer(fs, log_sink, self._knobs, self._crash, journal)
         self._log = log_sink
         self._journal = journal
+        self.before_settling: list[Callable[[], None]] = []
         self._settling = threading.Lock()
         self._drained = False  # the committer thread has ended
         self._settle_now = threading.Event()
@@ -125,6 +126,18 @@ class RealDisk:
         if not isinstance(change.content, bytes | bytearray | memoryview):
             self._fs.discard(change.content)
 
+    @property
+    def note_bytes_max(self) -> int:
+        """As Notes.note_bytes_max."""
+        return 0 if self._journal is None else self._journal.change_bytes_max
+
+    def take_notes(self) -> list[Note]:
+        """As Notes.take_notes."""
+        if self._journal is None:
+            return []
+        notes, self._journal.notes = self._journal.notes, []
+        return notes
+
     async def settle(self) -> None:
         """As Disk.settle."""
         if self._journal is None or not self._journal.unsettled:
@@ -139,11 +152,17 @@ class RealDisk:
         takes changes. Raises OSError: the device has failed then.
         """
         journal = self._journal
-        if journal is None:
+        if journal is None or journal.notes:  # what nobody has taken yet must not be forgotten
             return
         with self._settling:
             number = journal.named
             if not journal.unsettled:
+                return
+            try:
+                for settled_elsewhere in self.before_settling:
+                    settled_elsewhere()
+            except NodeError as error:
+                logger.warning("journal not settled", extra={"device": self.name, "error": error.text})
                 return
             try:
                 self._fs.sync_all()

@@ -4,7 +4,7 @@ the real and the simulated ones.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -152,9 +152,34 @@ class Change:
     """A whole small file, or a temporary file already written."""
     attributes: dict[str, bytes] = field(default_factory=dict)
     log: bytes | None = None
+    note: bytes | None = None
+    """Instead of a file: a record for the owner of `path`, durable in the journal alone. See `Notes`."""
     unlink: list[str] = field(default_factory=list)
     urgent: bool = False
     """May use the space kept in reserve: tombstones, metadata, all that lets an operator free space."""
+
+
+class Note(NamedTuple):
+    """A record that an earlier process left in the journal."""
+
+    path: str
+    record: bytes
+
+
+class Notes(Protocol):
+    """The side of a disk for whoever keeps records in its journal until they are elsewhere."""
+
+    @property
+    def note_bytes_max(self) -> int:
+        """How large the record of a `Change.note` may be; 0 where there is no journal."""
+
+    before_settling: list[Callable[[], None]]
+    """Called in a disk thread before the journal forgets: when they return, what was noted up to then is elsewhere, written if not
+    synced. Each may raise NodeError: then the journal forgets nothing.
+    """
+
+    def take_notes(self) -> list[Note]:
+        """What an earlier process left, once, in order. It is not forgotten before `before_settling` has been called."""
 
 
 class LogSink(Protocol):

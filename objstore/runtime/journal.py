@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from objstore.formats.journal import BLOCK_BYTES, Entry, Group, Outstanding, encode_group, outstanding, scan
 from objstore.runtime.filesystem import NO_SPACE_ERRNOS
-from objstore.runtime.interface import FileSystem, LogSink, OpenFile
+from objstore.runtime.interface import FileSystem, LogSink, Note, OpenFile
 from objstore.runtime.knobs import Knobs
 
 logger = logging.getLogger("objstore.disk")
@@ -74,6 +74,8 @@ class Journal:
         """Called when a segment is full: it wants settling. Set by the disk."""
         self.change_bytes_max = knobs.journal_segment_bytes_min // CHANGES_PER_SEGMENT_MIN
         """The largest content that goes through the journal: writing more twice costs more than a flush."""
+        self.notes: list[Note] = []
+        """What an earlier process noted, after `recover`."""
         self.ended = False
         """Set when nothing will ever be settled any more: nobody may wait for that."""
 
@@ -125,7 +127,9 @@ class Journal:
         found, self._found = self._found, Outstanding([], 0, 0, 0)
         if found.missing:
             logger.error("journal damaged", extra={"groups": found.missing})
-        entries = {entry.path: entry for group in found.groups for entry in group.entries}
+        every = [entry for group in found.groups for entry in group.entries]
+        self.notes = [Note(entry.path, entry.note) for entry in every if entry.note is not None]
+        entries = {entry.path: entry for entry in every if entry.note is None}
         wanted = [entry for entry in entries.values() if entry.content is not None]
         made = sum(self._restore(entry) for entry in wanted)
         records = [entry.log for entry in wanted if entry.log is not None]
@@ -133,9 +137,12 @@ class Journal:
             log.adopt(records)
         if wanted:
             self._fs.sync_all()
+        if every:
+            logger.info("journal replayed", extra={"changes": len(every), "files": made})
+        if wanted and not self.notes:
             self.settle(found.last)
-            logger.info("journal replayed", extra={"changes": len(wanted), "files": made})
-        self._floor = self._sealed = found.last
+        if not self.notes:  # else they are settled by the first checkpoint
+            self._floor = self._sealed = found.last
         return made
 
     def _restore(self, entry: Entry) -> bool:
@@ -184,7 +191,7 @@ class Journal:
         size = 0
         for entry in entries:
             batch.append(entry)
-            size += len(entry.content or b"")
+            size += len(entry.content or entry.note or b"")
             if size >= self._knobs.journal_segment_bytes_min // GROUPS_PER_SEGMENT_MIN:
                 yield batch
                 batch, size = [], 0

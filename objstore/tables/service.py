@@ -26,10 +26,11 @@ from objstore.model.timestamps import from_seconds
 from objstore.rpc.interface import CallContext, Dispatcher, Exchange, Handler, StreamHandler
 from objstore.runtime.interface import Clock
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State, stats_of
 from objstore.tables.leases import Leases
 from objstore.tables.operations import Operation, Write
+from objstore.tables.place import Place
 from objstore.tables.reading import EMPTY_DIGEST, PageRead, read_page
 from objstore.tables.rowkind import RowKind
 
@@ -163,6 +164,7 @@ class TableService(Generic[R]):
     async def _stat(self, request: Message, context: CallContext) -> TableInfo:
         assert isinstance(request, StatTable)
         device, place = self.place(request.target, request.hash)
+        await device.rows.written(place)
         database = device.peek(place)
         if database is None or database.state.settings.name != request.name:
             database = await self._opened(device, place, request.name)

@@ -24,7 +24,8 @@ from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, CrashPoints
 from objstore.runtime.knobs import Knobs
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
+from objstore.tables.place import Place
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, put
 
 CONTAINER = "cuts"

@@ -1,0 +1,188 @@
+"""Rows that the device's journal has made durable, and that go into their databases many at a time.
+
+A transaction costs the same for one row as for thirty. So a row is acknowledged once the journal has it, and waits here for a
+moment; whoever reads or changes a database first has what waits for it written. The journal forgets a row only after its database
+has it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from objstore.model.errors import Code, NodeError
+from objstore.runtime.interface import Change, Note, Notes
+from objstore.tables.database import Database
+from objstore.tables.operations import Merge
+from objstore.tables.place import Place
+from objstore.tables.rowkind import RowKind
+
+logger = logging.getLogger("objstore.tables")
+
+HOLD_S = 0.25
+RETRY_S = 5.0
+WRITTEN_TIMEOUT_S = 30.0
+ROWS_PER_DATABASE_MAX = 512
+ROWS_MAX = 8192
+"""Rows that wait on one device; beyond that each waits for its own transaction."""
+
+Enqueue = Callable[[Place, Merge[Any]], "asyncio.Future[Any]"]
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class NotingDisk(Notes, Protocol):
+    """What is needed of a disk."""
+
+    async def commit(self, change: Change) -> None: ...
+
+
+class _Held:
+    __slots__ = ("name", "rows")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: list[Any] = []
+
+
+class HeldRows:
+    """Used in the event loop that `start`s it."""
+
+    def __init__(self, name: str, disk: NotingDisk, enqueue: Enqueue) -> None:
+        """`enqueue` hands a merge to the device's writer, in order of the calls for each place."""
+        self._name = name
+        self._disk = disk
+        self._enqueue = enqueue
+        self._held: dict[Place, _Held] = {}
+        self._writing: dict[Place, set[asyncio.Future[Any]]] = {}
+        self._count = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+        disk.before_settling.append(self._before_settling)
+
+    def start(self) -> None:
+        """From the event loop that will use it."""
+        self._loop = asyncio.get_running_loop()
+
+    def take_notes(self, kinds: Sequence[RowKind[Any]]) -> None:
+        """Hold the rows that an earlier process left in the journal."""
+        for note in self._disk.take_notes():
+            found = rows_of(note, kinds)
+            if found is None:
+                logger.error("unknown note in the journal", extra={"device": self._name, "path": note.path})
+            else:
+                self.hold(*found)
+
+    async def take(self, place: Place, merge: Merge[Any], database: Database[Any] | None) -> bool:
+        """Have the journal make rows durable, and hold them. False, and nothing was done, unless they are rows alone, for a
+        `database` that is open and of this name, and not too many. Raises NodeError.
+        """
+        if (
+            database is None
+            or merge.settings is not None
+            or database.state.settings.name != merge.name
+            or (merge.parent is not None and database.state.parent is None)
+            or self._count >= ROWS_MAX
+            or self._stopped
+        ):
+            return False
+        note = note_of(place, merge.name, merge.rows)
+        if len(note.record) > self._disk.note_bytes_max:
+            return False
+        self.hold(place, merge.name, merge.rows)  # first: being written early harms nobody, being forgotten would
+        await self._disk.commit(Change(note.path, b"", note=note.record))
+        return True
+
+    def _before_settling(self) -> None:
+        """As Notes.before_settling."""
+        if not (self._held or self._writing) or self._loop is None:
+            return
+        done = asyncio.run_coroutine_threadsafe(self.written_everywhere(), self._loop)
+        try:
+            done.result(WRITTEN_TIMEOUT_S)
+        except TimeoutError:
+            raise NodeError(Code.BUSY, "rows are not in their databases yet") from None
+
+    def hold(self, place: Place, name: str, rows: Sequence[Any]) -> None:
+        """Write these rows soon, with others."""
+        held = self._held.get(place)
+        if held is None:
+            held = self._held[place] = _Held(name)
+            self._later(HOLD_S)
+        held.rows += rows
+        self._count += len(rows)
+        if len(held.rows) >= ROWS_PER_DATABASE_MAX:
+            self.write(place)
+
+    def write(self, place: Place) -> None:
+        """Hand what waits for a database to the writer: before whatever is handed over next."""
+        held = self._held.pop(place, None)
+        if held is None:
+            return
+        self._count -= len(held.rows)
+        future = self._enqueue(place, Merge(held.name, held.rows))
+        self._writing.setdefault(place, set()).add(future)
+        future.add_done_callback(lambda done: self._written(place, held, done))
+
+    def _written(self, place: Place, held: _Held, done: "asyncio.Future[Any]") -> None:
+        left = self._writing[place]
+        left.discard(done)
+        if not left:
+            del self._writing[place]
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            logger.error("rows not written yet", extra={"path": place.path, "rows": len(held.rows), "error": str(error)})
+            self._later(RETRY_S)
+            self.hold(place, held.name, held.rows)  # merging again, after newer ones too, changes nothing
+
+    def _later(self, delay_s: float) -> None:
+        if self._timer is None and not self._stopped:
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._write_all)
+
+    def _write_all(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for place in list(self._held):
+            self.write(place)
+
+    async def written(self, place: Place) -> None:
+        """What was held for a database is in it when this returns. Raises NodeError."""
+        self.write(place)
+        for future in list(self._writing.get(place, ())):
+            await future
+
+    async def written_everywhere(self) -> None:
+        """The same for all databases. Raises NodeError."""
+        self._write_all()
+        for futures in list(self._writing.values()):
+            for future in list(futures):
+                await future
+
+    async def stop(self) -> None:
+        """Write what is held, as far as that is possible: the journal has the rest. Nothing is written by itself after that."""
+        try:
+            await self.written_everywhere()
+        except NodeError as error:
+            logger.warning("rows are left to the journal", extra={"error": error.text})
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def note_of(place: Place, name: str, rows: Sequence[Any]) -> Note:
+    """What the journal keeps of rows for a database."""
+    return Note(place.path, _ENCODER.encode((name, rows)))
+
+
+def rows_of(note: Note, kinds: Iterable[RowKind[Any]]) -> tuple[Place, str, list[Any]] | None:
+    """What a note says; None for one of another purpose. Raises NodeError for what cannot be read."""
+    directory, _, file = note.path.rpartition("/")
+    for kind in kinds:
+        if directory.startswith(kind.directory + "/"):
+            place = Place(kind, int(directory.rpartition("/")[2]), bytes.fromhex(file.removesuffix(".db")))
+            name, rows = msgspec.msgpack.decode(note.record, type=tuple[str, list[kind.row]])  # type: ignore[name-defined]
+            return place, name, rows
+    return None
