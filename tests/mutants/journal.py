@@ -8,6 +8,8 @@ DISK = "objstore/runtime/disk.py"
 PENDING = "objstore/object/pending.py"
 CASES = "tests/faults/test_crash_states.py::"
 FAILING = "tests/faults/test_injections.py::"
+HELD = "objstore/tables/heldrows.py"
+ROWS = "tests/unit/objstore/tables/test_heldrows.py"
 UNIT = "tests/unit/objstore/runtime/test_journal.py"
 REMOVED = "tests/unit/objstore/object/test_journal_removal.py"
 
@@ -94,6 +96,49 @@ JOURNAL = (
         "            await self.disk.settle()\n            await self.disk.run(move)",
         "            await self.disk.run(move)",
         f"{REMOVED} -k quarantined_file",
+    ),
+    # --- rows that wait for being written together
+    Mutant(
+        "rows are acknowledged before the journal has them",
+        HELD,
+        '        await self._disk.commit(Change(note.path, b"", note=note.record))\n',
+        "",
+        f"{ROWS} -k acknowledged",
+    ),
+    Mutant(
+        "the journal forgets rows that are nowhere else",
+        HELD,
+        "        disk.before_settling.append(self._before_settling)\n",
+        "",
+        f"{ROWS} -k forgets_rows",
+    ),
+    Mutant(
+        "rows of an earlier process are forgotten before anybody took them",
+        DISK,
+        "if journal is None or journal.notes:",
+        "if journal is None:",
+        f"{ROWS} -k nobody_took",
+    ),
+    Mutant(
+        "rows that could not be written are dropped",
+        HELD,
+        "            self.hold(place, held.name, held.rows)  # merging",
+        "            pass  # merging",
+        f"{ROWS} -k could_not",
+    ),
+    Mutant(
+        "a change of a database does not see the rows that wait",
+        "objstore/tables/device.py",
+        "        self.rows.write(place)\n",
+        "",
+        f"{ROWS} -k not_empty",
+    ),
+    Mutant(
+        "figures are told without the rows that wait",
+        "objstore/tables/service.py",
+        "        await device.rows.written(place)\n",
+        "",
+        f"{ROWS} -k tells_of",
     ),
     Mutant(
         "a forged group in a body is believed",
