@@ -133,8 +133,10 @@ class TableDevice:
         return self.closed.get(self.path_of(place)) if database is None else database.state
 
     async def opened(self, place: Place, name: str) -> Database[Any] | None:
-        """The database with all rows held for it, None when there is none; a `name` of "" fits any. Raises NodeError."""
-        await self.rows.written(place)
+        """The database, None when there is none; a `name` of "" fits any. Rows held for it are in it, unless it is locked (see
+        HeldRows.tried). Raises NodeError.
+        """
+        await self.rows.tried(place)
         database = self._open.get(place)
         if database is None:
             try:
@@ -172,6 +174,10 @@ class TableDevice:
         database is quarantined first.
         """
         await self.rows.written(place)
+        return await self.read_as_it_is(place, database, fn)
+
+    async def read_as_it_is(self, place: Place, database: Database[R], fn: Callable[[sqlite3.Connection], T]) -> T:
+        """The same without the rows that are held for it."""
 
         def run() -> T:
             try:

@@ -55,7 +55,7 @@ class HeldRows:
         self._disk = disk
         self._enqueue = enqueue
         self._held: dict[Place, _Held] = {}
-        self._writing: dict[Place, set[asyncio.Future[Any]]] = {}
+        self._writing: dict[Place, dict[asyncio.Future[Any], _Held]] = {}
         self._count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -123,12 +123,12 @@ class HeldRows:
             return
         self._count -= len(held.rows)
         future = self._enqueue(place, Merge(held.name, held.rows))
-        self._writing.setdefault(place, set()).add(future)
+        self._writing.setdefault(place, {})[future] = held
         future.add_done_callback(lambda done: self._written(place, held, done))
 
     def _written(self, place: Place, held: _Held, done: "asyncio.Future[Any]") -> None:
         left = self._writing[place]
-        left.discard(done)
+        del left[done]
         if not left:
             del self._writing[place]
         error = None if done.cancelled() else done.exception()
@@ -147,6 +147,24 @@ class HeldRows:
             self._timer = None
         for place in list(self._held):
             self.write(place)
+
+    def waiting(self, place: Place) -> list[Any]:
+        """The rows that a database lacks at this moment, each name once."""
+        held = self._held.get(place)
+        all_held = [*self._writing.get(place, {}).values(), *([held] if held is not None else [])]
+        rows: dict[str, Any] = {}
+        for row in (row for one in all_held for row in one.rows):
+            known = rows.get(row.name)
+            rows[row.name] = row if known is None else place.kind.merge(known, row)
+        return list(rows.values())
+
+    async def tried(self, place: Place) -> None:
+        """As `written`, but no error when another process keeps the database locked: then `waiting` tells what it lacks."""
+        try:
+            await self.written(place)
+        except NodeError as error:
+            if error.code is not Code.BUSY:
+                raise
 
     async def written(self, place: Place) -> None:
         """What was held for a database is in it when this returns. Raises NodeError."""

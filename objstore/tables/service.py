@@ -164,7 +164,7 @@ class TableService(Generic[R]):
     async def _stat(self, request: Message, context: CallContext) -> TableInfo:
         assert isinstance(request, StatTable)
         device, place = self.place(request.target, request.hash)
-        await device.rows.written(place)
+        await device.rows.tried(place)
         database = device.peek(place)
         if database is None or database.state.settings.name != request.name:
             database = await self._opened(device, place, request.name)
@@ -180,7 +180,10 @@ class TableService(Generic[R]):
             return self._page(self._info(None, 0.0), [], EMPTY_DIGEST, "")
         info = self._info(database, 0.0)
         query, raw = request.query, request.raw_rows
-        page: PageRead[R] = await device.read(place, database, lambda c: read_page(c, self.kind, query, raw=raw))
+        held = device.rows.waiting(place)  # of a database that somebody keeps locked: it can be read all the same
+        page: PageRead[R] = await device.read_as_it_is(
+            place, database, lambda c: read_page(c, self.kind, query, raw=raw, held=held)
+        )
         rows = [] if request.digest_only else page.rows
         return self._page(info, rows, page.digest, page.until)  # type: ignore[arg-type]
 

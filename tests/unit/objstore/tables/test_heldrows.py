@@ -1,6 +1,7 @@
 """Rows that the journal made durable wait for being written together: nobody sees a difference, and none is lost."""
 
 import asyncio
+import random
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from objstore.container.server import ContainerServer
 from objstore.container.store import OBJECT_ROWS
 from objstore.formats.messages import ListTable, MergeObjectRows, ObjectPage, Query, StatTable, TableInfo
 from objstore.model.errors import Code, NodeError
+from objstore.model.rows import ObjectRow
 from objstore.rpc.interface import CallContext
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.crashpoints import NoCrashPoints
@@ -23,6 +25,7 @@ from objstore.runtime.knobs import Knobs
 from objstore.tables import heldrows
 from objstore.tables.database import Database
 from objstore.tables.device import TableDevice
+from objstore.tables.reading import read_page
 from tests.unit.objstore.tables.rig import HASH, NAME, PLACE, TARGET, gone, merge, put, rows_of, write
 
 KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, journal_segment_bytes_min=1 << 18, settle_s=600.0)
@@ -203,3 +206,55 @@ async def test_an_orderly_end_writes_them(tmp_path: Path) -> None:
     assert journal is not None and journal.notes == []
     async with journaled(tmp_path / "d1") as again:
         assert await seen(again) == ["a"]
+
+
+async def test_a_locked_database_is_listed_with_the_rows_that_wait(device: TableDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    await device.merge(PLACE, merge(put("b", 2), put("d", 2)))
+    assert await seen(device) == ["b", "d"]
+    server = ContainerServer({"d1": device}, None, SystemClock())  # type: ignore[arg-type]
+    path = device.path_of(PLACE)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        await device.merge(PLACE, merge(put("a", 3), gone("b", 3), put("d", 3, 9)))
+        page = await server.service._list(ListTable("container", TARGET, HASH, NAME, Query(10)), PEER)
+        assert isinstance(page, ObjectPage)
+        assert [(row.name, row.size) for row in page.rows if isinstance(row, ObjectRow)] == [("a", 1), ("d", 9)]
+        assert isinstance(await server.service._stat(StatTable("container", TARGET, HASH, NAME), PEER), TableInfo)
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert await seen(device) == ["a", "b", "d"]
+
+
+QUERIES = [
+    Query(limit, marker, end, prefix, delimiter, reverse)
+    for limit in (1, 3, 100)
+    for marker, end in (("", ""), ("b", ""), ("", "m"), ("c/", "x"))
+    for prefix, delimiter in (("", ""), ("", "/"), ("c/", "/"), ("c/d", ""))
+    for reverse in (False, True)
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_rows_that_wait_are_listed_as_if_they_were_written(device: TableDevice, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    names = ["a", "b", "c", "c/", "c/a", "c/d", "c/d/e", "c/e", "d", "m", "x/1", "x/2", "z", "\U0001f600"]
+    row = lambda name, second: (gone if rng.random() < 0.3 else put)(name, second)  # noqa: E731
+    written_rows = [row(name, 2) for name in rng.sample(names, rng.randrange(len(names)))]
+    held = [row(name, rng.choice((1, 3))) for name in rng.sample(names, rng.randrange(1, len(names)))]
+    await device.apply(PLACE, merge(*written_rows))
+    database = device.peek(PLACE)
+    assert database is not None
+    before = [
+        database.read(lambda c, q=query, r=raw: read_page(c, OBJECT_ROWS, q, raw=r, held=held))  # type: ignore[misc]
+        for query in QUERIES
+        for raw in (False, True)
+    ]
+    await device.apply(PLACE, merge(*held))
+    after = [
+        database.read(lambda c, q=query, r=raw: read_page(c, OBJECT_ROWS, q, raw=r))  # type: ignore[misc]
+        for query in QUERIES
+        for raw in (False, True)
+    ]
+    assert before == after
