@@ -40,7 +40,7 @@ class Knobs:
     streams_per_peer_max: int = 256
     stream_buffer_bytes_max: int = 2 * MIB
     write_buffer_bytes_max: int = 1 * MIB
-    deadline_tick_s: float = 0.02
+    deadline_tick_s: float = 0.05
     refusal_memory_min_s: float = 0.3
     refusal_memory_max_s: float = 4.0
 
