@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench bench-peers healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
+.PHONY: help install run test check fmt bench bench-peers profile counted healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -51,6 +51,12 @@ bench: install  ## measure CPU per request, throughput and memory of a developme
 
 bench-peers: install  ## this store beside OpenStack Swift and SeaweedFS, in turn under one load: a table (ARGS=--quick: two minutes)
 	@$(PY) -m bench.peers $(ARGS)
+
+profile: install  ## where the CPU time of a request goes, by part of the store (ARGS="--functions 15": the dearest functions, too)
+	@$(PY) -m bench.profile $(ARGS)
+
+counted: install  ## how many calls a request makes, beside the budget that a test guards (ARGS=--record: make it the budget)
+	@$(PY) -m bench.counted $(ARGS)
 
 healing: install  ## how long until three good copies stand again after a lost device and a flipped bit
 	$(PY) -m bench.healing

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +130,18 @@ def wait_ready(endpoint: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def running(nodes: int = 4, workers: int = 1, data: Path | None = None) -> Iterator[Cluster]:
-    """A development cluster with its data in a fresh directory that is removed afterwards."""
+def running(
+    nodes: int = 4, workers: int = 1, data: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """A development cluster with its data in a fresh directory that is removed afterwards. `environment` is added to its own."""
     with tempfile.TemporaryDirectory(prefix="objstore-bench-") as temporary:
         where = data or Path(temporary)
         port = free_port()
         command = [str(ROOT / "bin" / "objstore"), "dev", "--data", str(where / "cluster"), "--port", str(port)]
         command += ["--nodes", str(nodes), "--workers", str(workers)]
         log = (where / "cluster.log").open("wb")
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        surroundings = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=surroundings)
         cluster = Cluster(port, process, where)
         try:
             wait_ready(cluster.endpoint, process)

@@ -11,6 +11,7 @@ from tests.mutants.journal import JOURNAL
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
+from tests.mutants.work import WORK
 
 COMMITTER = "objstore/runtime/committer.py"
 FILES = "objstore/runtime/filesystem.py"
@@ -254,4 +255,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *UPLOADS,
     *SIGNATURES,
     *JOURNAL,
+    *WORK,
 )

@@ -1,0 +1,36 @@
+"""Mutants that do everything right, with more work than it takes."""
+
+from tests.mutants.mutant import Mutant
+
+COUNTED = "tests/cluster/test_counted_work.py -k budget"
+
+WORK = (
+    Mutant(
+        "every request looks at the clock twenty times more",
+        "objstore/api/edge.py",
+        "        started = self._clock.monotonic()\n        request.txn",
+        "        started = [self._clock.monotonic() for _ in range(21)][0]\n        request.txn",
+        COUNTED,
+    ),
+    Mutant(
+        "a row takes seven calls more at each replica",
+        "objstore/container/server.py",
+        "        assert isinstance(request, MergeObjectRows)\n",
+        "        for _ in range(8):\n            assert isinstance(request, MergeObjectRows)\n",
+        COUNTED,
+    ),
+    Mutant(
+        "a row of a list takes one call more",
+        "objstore/api/swift/listings.py",
+        "[_object(row, dates) if isinstance(row, ObjectRow) else",
+        "[_object(row, dates) if isinstance(row, ObjectRow) and callable(dates) else",
+        COUNTED,
+    ),
+    Mutant(
+        "directories are synced twice",
+        "objstore/runtime/filesystem.py",
+        "                os.fsync(fd)\n",
+        "                os.fsync(fd)\n                os.fsync(fd)\n",
+        COUNTED,
+    ),
+)
