@@ -117,15 +117,16 @@ class TogetherHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._waiting.append(self.format(record) + self.terminator)
+        except (TypeError, ValueError, KeyError, AttributeError):  # a defect of who logs must not become one of what it does
+            self.handleError(record)
+            return
+        try:
             if record.levelno < logging.WARNING and len(self._waiting) < WAITING_MAX:
                 if len(self._waiting) == 1:
                     asyncio.get_running_loop().call_later(WAITS_S, self.flush)
                 return
         except RuntimeError:  # no event loop here
             pass
-        except Exception:
-            self.handleError(record)
-            return
         self.flush()
 
     def flush(self) -> None:
