@@ -23,7 +23,7 @@ WORK = (
         "a row of a list takes one call more",
         "objstore/api/swift/listings.py",
         "        if isinstance(row, Subdir):\n",
-        "        if isinstance(row, Subdir) and callable(row):\n",
+        "        if isinstance(row, Subdir) or not callable(type(row)):\n",
         COUNTED,
     ),
     Mutant(
