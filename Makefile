@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench bench-peers profile counted healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
+.PHONY: help install run test check fmt bench bench-peers profile counted growth healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -57,6 +57,9 @@ profile: install  ## where the CPU time of a request goes, by part of the store 
 
 counted: install  ## how many calls a request makes, beside the budget that a test guards (ARGS=--record: make it the budget)
 	@$(PY) -m bench.counted $(ARGS)
+
+growth: install  ## how costs grow with objects, containers, devices and clients (ARGS=--quick: under three minutes; --full: hours)
+	@$(PY) -m bench.growth $(ARGS)
 
 healing: install  ## how long until three good copies stand again after a lost device and a flipped bit
 	$(PY) -m bench.healing

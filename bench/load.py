@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 REQUEST_TIMEOUT_S = 60.0
+CONNECT_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -28,7 +29,9 @@ class Result:
         return self.requests / self.seconds if self.seconds else 0.0
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
+    """One connection; `send` again when the last answer has come."""
+
     def __init__(self) -> None:
         self.buffer = bytearray()
         self.waiter: asyncio.Future[int] | None = None
@@ -58,37 +61,59 @@ class _Connection(asyncio.Protocol):
             self.waiter.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
     def send(self, request: bytes) -> "asyncio.Future[int]":
+        """The status of the answer, when all of it is there."""
         assert self.transport is not None
         self.waiter = asyncio.get_running_loop().create_future()
         self.head_only = request.startswith(b"HEAD ")
         self.transport.write(request)
         return self.waiter
 
+    def close(self) -> None:
+        """At once."""
+        assert self.transport is not None
+        self.transport.close()
+
+
+async def connect(port: int, connections: int) -> list[Connection]:
+    """So many connections, made a hundred at a time: more would be more than a listening socket may keep waiting."""
+    loop, made = asyncio.get_running_loop(), []
+    while len(made) < connections:
+        missing = min(CONNECT_AT_ONCE, connections - len(made))
+        pairs = await asyncio.gather(*(loop.create_connection(Connection, "127.0.0.1", port) for _ in range(missing)))
+        made += [protocol for _, protocol in pairs]
+    return made
+
+
+async def drive(
+    connections: list[Connection], make_request: Callable[[int], bytes], seconds_max: float, requests_max: int = 1_000_000
+) -> Result:
+    """Send `make_request(n)` for n = 0, 1, 2 … over these connections until the time or the count is used up."""
+    result = Result()
+    numbers = iter(range(requests_max))
+    started = time.perf_counter()
+
+    async def client(connection: Connection) -> None:
+        for number in numbers:
+            before = time.perf_counter()
+            if before - started > seconds_max:
+                return
+            status = await asyncio.wait_for(connection.send(make_request(number)), REQUEST_TIMEOUT_S)
+            result.latencies.append(time.perf_counter() - before)
+            result.statuses[status] = result.statuses.get(status, 0) + 1
+            result.requests += 1
+
+    await asyncio.gather(*map(client, connections))
+    result.seconds = time.perf_counter() - started
+    return result
+
 
 async def run(
     port: int, make_request: Callable[[int], bytes], connections: int, seconds_max: float, requests_max: int = 1_000_000
 ) -> Result:
-    """Send `make_request(n)` for n = 0, 1, 2 … over `connections` connections until the time or the count is used up."""
-    result = Result()
-    loop = asyncio.get_running_loop()
-    numbers = iter(range(requests_max))
-    started = time.perf_counter()
-
-    async def client() -> None:
-        _, protocol = await loop.create_connection(_Connection, "127.0.0.1", port)
-        try:
-            for number in numbers:
-                before = time.perf_counter()
-                if before - started > seconds_max:
-                    return
-                status = await asyncio.wait_for(protocol.send(make_request(number)), REQUEST_TIMEOUT_S)
-                result.latencies.append(time.perf_counter() - before)
-                result.statuses[status] = result.statuses.get(status, 0) + 1
-                result.requests += 1
-        finally:
-            assert protocol.transport is not None
-            protocol.transport.close()
-
-    await asyncio.gather(*(client() for _ in range(connections)))
-    result.seconds = time.perf_counter() - started
-    return result
+    """`drive` over connections of its own."""
+    made = await connect(port, connections)
+    try:
+        return await drive(made, make_request, seconds_max, requests_max)
+    finally:
+        for connection in made:
+            connection.close()

@@ -24,7 +24,7 @@ def test_a_document_without_the_marks_stays_as_it_is(tmp_path: Path) -> None:
     assert document.read_text() == "before\n"
 
 
-@pytest.mark.parametrize("name", ["profile"])
+@pytest.mark.parametrize("name", ["profile", "growth"])
 def test_the_marks_stand_in_the_document(name: str) -> None:
     text = marked.PERFORMANCE.read_text()
     assert text.count(marked.begin(name)) == text.count(marked.end(name)) == 1
