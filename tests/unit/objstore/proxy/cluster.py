@@ -55,7 +55,8 @@ class Node:
 
     file_system: type[RealFileSystem] = RealFileSystem
     table_device: type[TableDevice] = TableDevice
-    journal: bool = True
+    journal: bool = False
+    """Without one, a test waits for no sync but those of its own files."""
 
     def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         self.address = Address("127.0.0.1", 6000 + number)
