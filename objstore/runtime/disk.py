@@ -152,7 +152,9 @@ class RealDisk:
         takes changes. Raises OSError: the device has failed then.
         """
         journal = self._journal
-        if journal is None or journal.notes:  # what nobody has taken yet must not be forgotten
+        # What nobody has taken yet must not be forgotten, nor anything of a device that takes no more changes: rows, for one, never
+        # get to their databases there.
+        if journal is None or journal.notes or self._failed is not None:
             return
         with self._settling:
             number = journal.named

@@ -115,8 +115,8 @@ JOURNAL = (
     Mutant(
         "rows of an earlier process are forgotten before anybody took them",
         DISK,
-        "if journal is None or journal.notes:",
-        "if journal is None:",
+        "if journal is None or journal.notes or",
+        "if journal is None or",
         f"{ROWS} -k nobody_took",
     ),
     Mutant(

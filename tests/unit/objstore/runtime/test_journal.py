@@ -227,6 +227,18 @@ async def test_after_a_failure_nothing_is_acknowledged(tmp_path: Path, faults: D
     await disk.close()
 
 
+async def test_a_failed_device_forgets_nothing(tmp_path: Path) -> None:
+    fs = RealFileSystem(str(tmp_path))
+    disk = RealDisk("sda", fs, journal=opened(fs), knobs=KNOBS)
+    await disk.commit(put(1))
+    disk.fail("of the test")
+    await disk.settle()
+    await disk.close()
+    (tmp_path / put(1).path).unlink()
+    opened(RealFileSystem(str(tmp_path)))
+    assert found(tmp_path) == ["1.data"]
+
+
 class Hesitating(RealFileSystem):
     """Gives names when it is told to."""
 
