@@ -169,7 +169,7 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     }
     for table in tables.values():
         table.start()
-        table.rows.take_notes([OBJECT_ROWS])
+        await table.rows.take_notes([OBJECT_ROWS])
     loops = []
     cleaning = cleaning_jobs(graph, config, rings, addresses, caller, clock, lifetime, tables)
     for role, server in servers.items():

@@ -13,17 +13,18 @@ from typing import Any, Protocol
 import msgspec
 
 from objstore.model.errors import Code, NodeError
-from objstore.runtime.interface import Change, Note, Notes
+from objstore.runtime.interface import Change, Disk, Note, Notes
 from objstore.tables.database import Database
 from objstore.tables.operations import Merge
 from objstore.tables.place import Place
+from objstore.tables.putdown import PATH, clear, pick_up, put_down
 from objstore.tables.rowkind import RowKind
 
 logger = logging.getLogger("objstore.tables")
 
 HOLD_S = 0.25
 RETRY_S = 5.0
-WRITTEN_TIMEOUT_S = 30.0
+WRITTEN_TIMEOUT_S = 2.0
 ROWS_PER_DATABASE_MAX = 512
 ROWS_MAX = 8192
 """Rows that wait on one device; beyond that each waits for its own transaction."""
@@ -32,10 +33,8 @@ Enqueue = Callable[[Place, Merge[Any]], "asyncio.Future[Any]"]
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-class NotingDisk(Notes, Protocol):
+class NotingDisk(Disk, Notes, Protocol):
     """What is needed of a disk."""
-
-    async def commit(self, change: Change) -> None: ...
 
 
 class _Held:
@@ -60,15 +59,23 @@ class HeldRows:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._down = False
+        """Whether rows are put down in a file."""
         disk.before_settling.append(self._before_settling)
 
     def start(self) -> None:
         """From the event loop that will use it."""
         self._loop = asyncio.get_running_loop()
 
-    def take_notes(self, kinds: Sequence[RowKind[Any]]) -> None:
-        """Hold the rows that an earlier process left in the journal."""
-        for note in self._disk.take_notes():
+    async def take_notes(self, kinds: Sequence[RowKind[Any]]) -> None:
+        """Hold the rows that an earlier process left: put down, and in the journal. Raises NodeError."""
+        try:
+            down = await self._disk.run(lambda: pick_up(self._disk.fs))
+        except (OSError, ValueError) as error:
+            logger.error("rows that were put down cannot be read", extra={"device": self._name, "path": PATH, "error": str(error)})
+            down = None
+        self._down = down is not None
+        for note in [*(down or ()), *self._disk.take_notes()]:
             found = rows_of(note, kinds)
             if found is None:
                 logger.error("unknown note in the journal", extra={"device": self._name, "path": note.path})
@@ -96,14 +103,37 @@ class HeldRows:
         return True
 
     def _before_settling(self) -> None:
-        """As Notes.before_settling."""
-        if not (self._held or self._writing) or self._loop is None:
+        """As Notes.before_settling. A database that is locked, or busy for long, must not keep the journal from going on."""
+        if self._loop is None:
             return
-        done = asyncio.run_coroutine_threadsafe(self.written_everywhere(), self._loop)
         try:
-            done.result(WRITTEN_TIMEOUT_S)
-        except TimeoutError:
+            lacking = asyncio.run_coroutine_threadsafe(self._lacking(), self._loop).result(2 * WRITTEN_TIMEOUT_S)
+        except (TimeoutError, RuntimeError):  # the event loop is busy for very long, or ended
             raise NodeError(Code.BUSY, "rows are not in their databases yet") from None
+        try:
+            if lacking:
+                put_down(self._disk.fs, lacking)
+                self._down = True
+                logger.warning("rows put down", extra={"device": self._name, "databases": len(lacking)})
+            elif self._down:
+                clear(self._disk.fs)
+                self._down = False
+        except OSError as error:
+            raise NodeError(Code.DEVICE_FAILED, f"rows cannot be put down: {error.strerror or error}") from error
+
+    async def _lacking(self) -> list[Note]:
+        """Have everything written; what is not, after a while, as notes."""
+        try:
+            async with asyncio.timeout(WRITTEN_TIMEOUT_S):
+                await self.written_everywhere()
+        except (TimeoutError, NodeError):
+            pass
+        places = {*self._held, *self._writing}
+        return [note_of(place, self._name_of(place), rows) for place in places if (rows := self.waiting(place))]
+
+    def _name_of(self, place: Place) -> str:
+        held = self._held.get(place) or next(iter(self._writing[place].values()))
+        return held.name
 
     def hold(self, place: Place, name: str, rows: Sequence[Any]) -> None:
         """Write these rows soon, with others."""
@@ -170,14 +200,14 @@ class HeldRows:
         """What was held for a database is in it when this returns. Raises NodeError."""
         self.write(place)
         for future in list(self._writing.get(place, ())):
-            await future
+            await asyncio.shield(future)
 
     async def written_everywhere(self) -> None:
         """The same for all databases. Raises NodeError."""
         self._write_all()
         for futures in list(self._writing.values()):
             for future in list(futures):
-                await future
+                await asyncio.shield(future)  # whoever stops waiting must not keep the rows from being written
 
     async def stop(self) -> None:
         """Write what is held, as far as that is possible: the journal has the rest. Nothing is written by itself after that."""

@@ -127,6 +127,13 @@ JOURNAL = (
         f"{ROWS} -k could_not",
     ),
     Mutant(
+        "rows that cannot be written are not put down either",
+        HELD,
+        "                put_down(self._disk.fs, lacking)\n",
+        "",
+        f"{ROWS} -k put_down",
+    ),
+    Mutant(
         "a change of a database does not see the rows that wait",
         "objstore/tables/device.py",
         "        self.rows.write(place)\n",

@@ -81,7 +81,7 @@ class Node:
 
     async def start(self) -> None:
         self.tables.start()
-        self.tables.rows.take_notes([OBJECT_ROWS])
+        await self.tables.rows.take_notes([OBJECT_ROWS])
         await self.object.start()
 
     async def run(self, daemon: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ async def journaled(root: Path) -> AsyncIterator[TableDevice]:
     disk = RealDisk("d1", fs, journal=open_journal(fs, KNOBS, None), knobs=KNOBS)
     device = TableDevice("d1", str(root), disk, SystemClock(), crash=NoCrashPoints())
     device.start()
-    device.rows.take_notes([OBJECT_ROWS])
+    await device.rows.take_notes([OBJECT_ROWS])
     try:
         yield device
     finally:
@@ -164,12 +164,58 @@ async def test_rows_that_could_not_be_written_are_kept(device: TableDevice, monk
     monkeypatch.setattr(database, "transact", locked)
     with pytest.raises(NodeError):
         await seen(device)
-    await device.disk.settle()
-    assert device.disk.figures.checkpoints == 0, "the journal keeps what nobody else has"
     monkeypatch.undo()
     assert await seen(device) == ["a"]
+
+
+@pytest.fixture
+def locked(device: TableDevice) -> Iterator[None]:
+    """Another process writes to the database, for long."""
+    other = sqlite3.connect(device.path_of(PLACE), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+async def test_rows_of_a_locked_database_are_put_down(
+    device: TableDevice, locked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal goes on without them, and they come back after a crash."""
+    monkeypatch.setattr(heldrows, "WRITTEN_TIMEOUT_S", 0.5)
+    await device.merge(PLACE, merge(put("a", 2), put("b", 2)))
+    await device.merge(PLACE, merge(gone("b", 3)))
     await device.disk.settle()
     assert device.disk.figures.checkpoints == 1
+    assert written(device) == []
+    async with after_a_crash(tmp_path) as again:
+        assert again.disk.take_notes() == [], "the journal has forgotten them"
+        assert await seen(again) == ["a", "b"]
+        await again.merge(PLACE, merge(put("c", 4)))
+        await again.disk.settle()
+        assert not (tmp_path / "again/rows/held").exists()
+
+
+async def test_rows_put_down_are_written_in_the_end(device: TableDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heldrows, "WRITTEN_TIMEOUT_S", 0.5)
+    other = sqlite3.connect(device.path_of(PLACE), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await device.merge(PLACE, merge(put("a", 2)))
+    await device.disk.settle()
+    other.execute("ROLLBACK")
+    other.close()
+    await device.merge(PLACE, merge(put("b", 2)))
+    await device.disk.settle()
+    assert written(device) == ["a", "b"]
+    assert not (tmp_path / "d1/rows/held").exists()
+
+
+async def test_a_damaged_file_of_rows_is_told_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "d1/rows").mkdir(parents=True)
+    (tmp_path / "d1/rows/held").write_bytes(b"0000damaged")
+    async with journaled(tmp_path / "d1") as device:
+        await device.apply(PLACE, write("create", 1))
+    assert "cannot be read" in caplog.text
 
 
 async def test_too_many_rows_are_written_at_once(device: TableDevice, monkeypatch: pytest.MonkeyPatch) -> None:
