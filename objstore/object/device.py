@@ -198,7 +198,7 @@ class ObjectDevice:
             self._lost[place] = (known[0].with_(gone) if known else gone, self._clock.now())
         move = partial(self.quarantine.move, error.path, error.reason, error.name, superseded=error.foreign)
         try:
-            await self.disk.settle()
+            await self.disk.settle(error.path)
             await self.disk.run(move)
             self.quarantined += 1
         except OSError as failure:

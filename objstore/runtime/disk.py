@@ -138,9 +138,9 @@ class RealDisk:
         notes, self._journal.notes = self._journal.notes, []
         return notes
 
-    async def settle(self) -> None:
+    async def settle(self, path: str = "") -> None:
         """As Disk.settle."""
-        if self._journal is None or not self._journal.unsettled:
+        if self._journal is None or not self._journal.unsettled or (path and not self._journal.has(path)):
             return
         try:
             await self.run(self.checkpoint)

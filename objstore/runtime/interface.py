@@ -216,9 +216,10 @@ class Disk(Protocol):
         all further writes, and every change of the same group fails: what the kernel says after a failed sync means nothing.
         """
 
-    async def settle(self) -> None:
-        """What was committed is durable in its own files when it returns, and will not be made again from a journal: to be awaited
-        before files that may just have been committed are removed or moved. Free when there is nothing to do. Raises NodeError.
+    async def settle(self, path: str = "") -> None:
+        """What was committed, or the one file `path`, is durable in its own files when it returns, and will not be made again from
+        a journal: to be awaited before files that may just have been committed are removed or moved. Free when there is nothing to
+        do. Raises NodeError.
         """
 
     def require_space(self, size: int) -> None:

@@ -74,6 +74,8 @@ class Journal:
         """Called when a segment is full: it wants settling. Set by the disk."""
         self.change_bytes_max = knobs.journal_segment_bytes_min // CHANGES_PER_SEGMENT_MIN
         """The largest content that goes through the journal: writing more twice costs more than a flush."""
+        self._paths: dict[str, int] = {}
+        """Files that nobody has synced yet -> the group that has them."""
         self.notes: list[Note] = []
         """What an earlier process noted, after `recover`."""
         self.ended = False
@@ -207,6 +209,9 @@ class Journal:
         active = self._current()
         active.file.pwrite(data, self._at)
         active.last = self._number
+        for entry in batch:
+            if entry.content is not None:
+                self._paths[entry.path] = self._number
         self._number += 1
         self._at += len(data)
 
@@ -231,6 +236,10 @@ class Journal:
                 raise OSError(5, "the journal is full")
             self._lock.wait(FULL_WAIT_S)
 
+    def has(self, path: str) -> bool:
+        """Whether a crash would make this file again."""
+        return path in self._paths
+
     # --- checkpoints -------------------------------------------------------------------------------------------
 
     @property
@@ -254,4 +263,5 @@ class Journal:
             self._at += BLOCK_BYTES
             active.file.sync()
             self._sealed = number
+            self._paths = {path: group for path, group in self._paths.items() if group > number}
             self._lock.notify_all()

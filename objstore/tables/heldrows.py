@@ -68,12 +68,15 @@ class HeldRows:
         self._loop = asyncio.get_running_loop()
 
     async def take_notes(self, kinds: Sequence[RowKind[Any]]) -> None:
-        """Hold the rows that an earlier process left: put down, and in the journal. Raises NodeError."""
+        """Hold the rows that an earlier process left: put down, and in the journal. Nothing of a device that cannot be used."""
         try:
             down = await self._disk.run(lambda: pick_up(self._disk.fs))
         except (OSError, ValueError) as error:
             logger.error("rows that were put down cannot be read", extra={"device": self._name, "path": PATH, "error": str(error)})
             down = None
+        except NodeError as error:
+            logger.warning("rows are left where they are", extra={"device": self._name, "error": error.text})
+            return
         self._down = down is not None
         for note in [*(down or ()), *self._disk.take_notes()]:
             found = rows_of(note, kinds)

@@ -93,7 +93,7 @@ JOURNAL = (
     Mutant(
         "files are set aside while the journal may bring them back",
         "objstore/object/device.py",
-        "            await self.disk.settle()\n            await self.disk.run(move)",
+        "            await self.disk.settle(error.path)\n            await self.disk.run(move)",
         "            await self.disk.run(move)",
         f"{REMOVED} -k quarantined_file",
     ),
