@@ -32,8 +32,9 @@ from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.knobs import Knobs
 from objstore.tables.auditor import examine
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.operations import Merge
+from objstore.tables.place import Place
 from objstore.tables.upkeep import Upkeep, UpkeepSettings
 from ring.device import Device
 from ring.fileformat import RingTable

@@ -14,6 +14,8 @@ stretches of the same work counts. So many, where a budget is not reached sooner
 SHARE, CALLS, CALLS_MAX = 0.01, 8.0, 15.0
 """More than the budget by up to so many calls is taken for chance, in each package: 1 % and 8 calls, 15 at most."""
 RPC, RPC_SHARE, ALL_SHARE = "objstore/rpc", 0.08, 0.03
+ROWS = "objstore/tables"
+ROWS_TIMES = 2.0
 """But how many messages arrive at once, and so with how many calls, depends on who gets to run when."""
 SYNCS_MORE = 0.5
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -39,6 +41,8 @@ def limit(part: str, calls: float) -> float:
     """How many calls a request may make where the budget says `calls`."""
     if part == SYNCED:
         return calls + SYNCS_MORE
+    if part == ROWS:
+        return ROWS_TIMES * calls + CALLS_MAX  # how many rows share a transaction is up to time
     if part in (RPC, ALL):
         return calls * (1.0 + (RPC_SHARE if part == RPC else ALL_SHARE))
     return calls + min(CALLS + SHARE * calls, CALLS_MAX)

@@ -22,7 +22,8 @@ from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Clock, Progress
 from objstore.runtime.jumps import JumpWatch
 from objstore.runtime.pacing import TokenBucket
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
+from objstore.tables.place import Place
 from objstore.tables.scanning import places, state_of
 from objstore.tables.turns import Turns
 

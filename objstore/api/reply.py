@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from objstore.api.request import Request
-from objstore.model.octets import bytes_of
+from objstore.model.octets import Octets, bytes_of
 
 Fields = list[tuple[str, str]]
 
@@ -40,7 +40,7 @@ class Reply:
     status: int
     fields: Fields = field(default_factory=list)
     body: bytes = b""
-    stream: AsyncIterator[bytes] | None = None
+    stream: AsyncIterator[Octets] | None = None
     length: int | None = None
     close: bool = False
     done: Callable[[], Awaitable[None]] | None = None
@@ -115,7 +115,7 @@ async def send(reply: Reply, request: Request, date: str, keep_alive: bool) -> i
     return len(reply.body)
 
 
-async def _send_stream(reply: Reply, stream: AsyncIterator[bytes], request: Request, head: bytes) -> int:
+async def _send_stream(reply: Reply, stream: AsyncIterator[Octets], request: Request, head: bytes) -> int:
     write = request.writer.write
     chunked = reply.length is None and request.version >= (1, 1)
     sent = 0

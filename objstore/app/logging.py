@@ -4,12 +4,15 @@ Values that hold anything but plain printable text are quoted, so that no name, 
 terminal's cursor (security test S30). Keys that name a secret never reach the line (S29).
 """
 
+import asyncio
 import json
 import logging
 import re
 import sys
 import time
-from typing import Any
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any, TextIO
 
 from objstore.app.config import Log
 
@@ -20,10 +23,14 @@ _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 """Printable ASCII without space, quote, equals sign and backslash."""
 HIDDEN = "***"
 VALUE_CHARS_MAX = 2048
+WAITS_S = 0.02
+WAITING_MAX = 256
 
 
 def quote(value: object) -> str:
     """A value as it stands in a text line: bare where nothing can be misread, else as a JSON string of ASCII characters."""
+    if type(value) is int:
+        return str(value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if len(text) > VALUE_CHARS_MAX:
         text = text[:VALUE_CHARS_MAX] + "..."
@@ -32,16 +39,18 @@ def quote(value: object) -> str:
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the event carries beside its words: the `extra` keys, secrets hidden, and the error."""
-    found = {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
-    for key in found:
-        if _SECRET.search(key):
-            found[key] = HIDDEN
+    found = {key: HIDDEN if _is_secret(key) else value for key, value in vars(record).items() if key not in _STANDARD}
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]
         found["error"] = f"{type(error).__name__}: {error}"
         if record.levelno >= logging.ERROR:
             found["traceback"] = logging.Formatter().formatException(record.exc_info)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET.search(key) is not None
 
 
 class TextFormatter(logging.Formatter):
@@ -88,12 +97,52 @@ def _plain(value: object) -> object:
 
 def _stamp(record: logging.LogRecord) -> str:
     """UTC with milliseconds (RFC 3339)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+class TogetherHandler(logging.StreamHandler[TextIO]):
+    """Writes the lines of a moment at once, in order: each write wakes whoever reads the log. Warnings and errors, and what threads
+    say, leave at once, with all that waits.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._waiting.append(self.format(record) + self.terminator)
+        except (TypeError, ValueError, KeyError, AttributeError):  # a defect of who logs must not become one of what it does
+            self.handleError(record)
+            return
+        try:
+            if record.levelno < logging.WARNING and len(self._waiting) < WAITING_MAX:
+                if len(self._waiting) == 1:
+                    asyncio.get_running_loop().call_later(WAITS_S, self.flush)
+                return
+        except RuntimeError:  # no event loop here
+            pass
+        self.flush()
+
+    def flush(self) -> None:
+        with self.lock or nullcontext():
+            lines, self._waiting = self._waiting, []
+            if lines:
+                try:
+                    self.stream.write("".join(lines))
+                except (OSError, ValueError):  # nobody reads the log any more; logging says so once, on standard error
+                    self.handleError(logging.makeLogRecord({"msg": "log not written"}))
+            super().flush()
 
 
 def start_logging(config: Log, process: str) -> None:
     """Send all events of this process to standard output. `process` names it in every line."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = TogetherHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(process) if config.format == "json" else TextFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]

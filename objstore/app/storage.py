@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from objstore.app.metrics import Family, counter, gauge, rpc_families
 from objstore.object import crashes
 from objstore.object.pending import PendingLog
@@ -14,6 +16,7 @@ from objstore.runtime import committer
 from objstore.runtime.device import Device, DeviceInUse, DeviceRefused, open_device
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.interface import Clock, CrashPoints, FileSystem
+from objstore.runtime.journal import open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables import device as tabledevice
@@ -105,12 +108,14 @@ def _open(opened: OpenedDevice, clock: Clock, points: CrashPoints, knobs: Knobs)
     opened.device.fs = with_faults(os.environ, opened.device.fs, opened.name)
     try:
         opened.log = PendingLog(opened.device.fs, points=points)
+        seed = crc32c(opened.device.identity.id.encode())
+        journal = open_journal(opened.device.fs, knobs, opened.log, seed=seed)
     except OSError as error:
-        opened.refuse(f"{opened.path}: pending log: {error.strerror}")
+        opened.refuse(f"{opened.path}: pending log or journal: {error.strerror or error}")
         opened.device.close()
         opened.device = None
         return
-    opened.disk = RealDisk(opened.name, opened.device.fs, log_sink=opened.log, knobs=knobs, crash=points)
+    opened.disk = RealDisk(opened.name, opened.device.fs, log_sink=opened.log, journal=journal, knobs=knobs, crash=points)
     opened.tables = TableDevice(opened.name, opened.path, opened.disk, clock, crash=points)
 
 

@@ -27,6 +27,7 @@ from objstore.app.ringwatch import RingWatch, placement_rings
 from objstore.app.storage import CRASH_POINTS, OpenedDevice, Opening, open_devices, storage_families
 from objstore.app.version import VERSION
 from objstore.container.server import ContainerServer
+from objstore.container.store import OBJECT_ROWS
 from objstore.formats.messages import Address
 from objstore.model.errors import Code, NodeError
 from objstore.object.auditor import AuditSettings
@@ -168,6 +169,7 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     }
     for table in tables.values():
         table.start()
+        await table.rows.take_notes([OBJECT_ROWS])
     loops = []
     cleaning = cleaning_jobs(graph, config, rings, addresses, caller, clock, lifetime, tables)
     for role, server in servers.items():

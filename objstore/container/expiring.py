@@ -9,8 +9,9 @@ from typing import NamedTuple
 from objstore.container.store import OBJECT_ROWS
 from objstore.model.errors import NodeError
 from objstore.model.rows import ObjectRow
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import load_state
+from objstore.tables.place import Place
 from objstore.tables.scanning import places, read_at
 
 logger = logging.getLogger("objstore.container")

@@ -15,8 +15,9 @@ from objstore.container.store import OBJECT_ROWS
 from objstore.model.errors import NodeError, StoreError
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Clock, Progress
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
+from objstore.tables.place import Place
 from objstore.tables.scanning import places, state_of
 
 logger = logging.getLogger("objstore.container")

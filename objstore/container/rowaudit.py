@@ -21,9 +21,10 @@ from objstore.placement.places import ObjectPlace, Placement
 from objstore.rpc.interface import Caller, PeerUnavailable
 from objstore.runtime.interface import Clock
 from objstore.runtime.pacing import TokenBucket
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
 from objstore.tables.operations import Merge
+from objstore.tables.place import Place
 from objstore.tables.scanning import read_at
 
 logger = logging.getLogger("objstore.container")

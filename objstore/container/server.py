@@ -67,7 +67,11 @@ class ContainerServer:
     async def _merge(self, request: Message, _context: CallContext) -> Ready:
         assert isinstance(request, MergeObjectRows)
         merge: Merge[ObjectRow] = Merge(request.name, request.rows, request.settings, request.parent)
-        await self.service.merge(request.target, request.hash, merge, settings=request.settings is not None)
+        if request.settings is None:
+            device, place = self.service.place(request.target, request.hash)
+            await device.merge(place, merge)
+        else:
+            await self.service.merge(request.target, request.hash, merge, settings=True)
         return Ready()
 
     async def _compare(self, request: Message, _context: CallContext) -> RowsCompared:

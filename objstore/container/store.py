@@ -53,4 +53,5 @@ OBJECT_ROWS: RowKind[ObjectRow] = RowKind(
     merge_object_rows,
     _normal,
     _weigh,
+    "json_array(name, timestamp, deleted, size, etag, content_type, type_timestamp, meta_timestamp, delete_at)",
 )

@@ -20,9 +20,10 @@ from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.model.timestamps import from_seconds
 from objstore.rpc.interface import Caller, PeerUnavailable
 from objstore.runtime.interface import Clock, Progress
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
 from objstore.tables.operations import MarkReported
+from objstore.tables.place import Place
 from objstore.tables.scanning import places, state_of
 
 logger = logging.getLogger("objstore.container")
@@ -72,6 +73,11 @@ class ContainerUpdater:
     async def run_once(self) -> dict[str, int]:
         """Report all that changed; on the first pass, and then once an hour, after a scan of all databases."""
         figures = {"scanned": 0, "reported": 0, "failed": 0}
+        for device in self._devices.values():
+            try:
+                await device.rows.written_everywhere()  # so that a pass leaves nothing behind
+            except NodeError as error:
+                logger.warning("rows not written yet", extra={"device": device.name, "error": error.text})
         if self._clock.monotonic() >= self._next_scan:
             self._next_scan = self._clock.monotonic() + SCAN_INTERVAL_S
             for device in self._devices.values():

@@ -71,6 +71,11 @@ def group(records: Sequence[bytes]) -> bytes:
     return b"".join([_frame(frame_id(first) | _BEGINS, first[_HEAD.size :]), *records[1:]])
 
 
+def renumbered(record: bytes, id_: int) -> bytes:
+    """The record under another id."""
+    return _frame(id_, record[_HEAD.size :])
+
+
 def _frame(id_: int, payload: bytes) -> bytes:
     return _HEAD.pack(_MAGIC, len(payload), _crc(len(payload), id_, payload), id_) + payload
 

@@ -5,6 +5,9 @@ one character U+EF80..U+EFFF (0xEF00 + the byte), a range the ConScript registry
 unique, the bytes of such a character that a client really sends are treated as invalid too.
 """
 
+Octets = bytes | memoryview
+"""Bytes of a body. Nobody changes them while somebody holds them."""
+
 ESCAPE_FIRST = "\uef80"
 ESCAPE_LAST = "\uefff"
 

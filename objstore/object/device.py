@@ -198,6 +198,7 @@ class ObjectDevice:
             self._lost[place] = (known[0].with_(gone) if known else gone, self._clock.now())
         move = partial(self.quarantine.move, error.path, error.reason, error.name, superseded=error.foreign)
         try:
+            await self.disk.settle(error.path)
             await self.disk.run(move)
             self.quarantined += 1
         except OSError as failure:
@@ -235,6 +236,7 @@ class ObjectDevice:
                 files = await self.files(place)
                 if name.timestamp <= files.timestamp:
                     raise NodeError(Code.NEWER_EXISTS, "the device holds this version or a newer one", files.timestamp)
+                await self.disk.settle()
                 await self.disk.run(lambda: self.quarantine.restore(id_))
                 self.quarantined -= 1
                 self.index.forget(place.directory)

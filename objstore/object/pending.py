@@ -1,5 +1,6 @@
 """A device's pending log: container rows made durable with the objects they speak of, until a container server has them.
 
+Most records live in the device's journal, and are cleared before that forgets them; what is still needed then is written here.
 Segments `pending/<number>.log`; a segment is removed when every record in it is cleared, so an idle log is empty. Clearing is
 in memory: after a crash all records of the segments that are left count as uncleared and are sent again, which changes nothing.
 """
@@ -7,7 +8,7 @@ in memory: after a crash all records of the segments that are left count as uncl
 import logging
 import threading
 
-from objstore.formats.pending import Scan, frame_id, group, scan
+from objstore.formats.pending import Scan, frame_id, group, renumbered, scan
 from objstore.object.crashes import LOG_WRITTEN
 from objstore.runtime.interface import CrashPoints, FileSystem, OpenFile
 
@@ -17,8 +18,8 @@ DIRECTORY = "pending"
 
 
 class PendingLog:
-    """LogSink of one device. `append` runs in the committer thread, `begin`, `settle` and `clear` in the event loop, the rest in
-    any disk thread.
+    """LogSink of one device. `append` and `hold` run in the committer thread, `begin`, `settle` and `clear` in the event loop, the
+    rest in any disk thread.
 
     What both sides touch are sets and dicts, each operation atomic by itself: a record is added after it is durable and before
     its commit returns, and cleared after that. A lock keeps appending and tidying apart; the event loop never takes it.
@@ -39,6 +40,8 @@ class PendingLog:
         self._file: OpenFile | None = None
         self._size = 0
         self._lock = threading.Lock()
+        self._held: dict[int, bytes] = {}
+        """Uncleared records that the journal has."""
         self.busy: set[int] = set()
         """Records whose change, or whose first delivery, is still under way: not for the updater."""
         self.doubtful: set[int] = set()
@@ -66,16 +69,15 @@ class PendingLog:
 
     def clear(self, id_: int) -> None:
         """The row is where it belongs, or its change never happened."""
-        for ids in reversed(list(self._uncleared.values())):
-            if id_ in ids:
+        if self._held.pop(id_, None) is None:
+            for ids in list(self._uncleared.values()):  # all: an append that failed may be found beside the one after it
                 ids.discard(id_)
-                break
         self.doubtful.discard(id_)
 
     @property
     def pending(self) -> int:
         """Records not cleared."""
-        return sum(len(ids) for ids in list(self._uncleared.values()))
+        return len(self._held) + sum(len(ids) for ids in list(self._uncleared.values()))
 
     def segments(self) -> list[int]:
         """Those with uncleared records, oldest first."""
@@ -86,6 +88,11 @@ class PendingLog:
         return set(self._uncleared.get(segment, ())) - self.busy
 
     # --- committer thread --------------------------------------------------------------------------------------
+
+    def hold(self, records: list[bytes]) -> None:
+        """As LogSink.hold."""
+        for record in records:
+            self._held[frame_id(record)] = record
 
     def append(self, records: list[bytes]) -> None:
         """Make the records durable. Raises OSError: then the next call begins a new segment."""
@@ -128,6 +135,25 @@ class PendingLog:
                 del self._uncleared[number]
 
     # --- any disk thread ---------------------------------------------------------------------------------------
+
+    def spill(self, *, idle: bool = False) -> None:
+        """As LogSink.spill; `idle`: only what is nobody's business at the moment, for the updater."""
+        held = [(id_, record) for id_, record in list(self._held.items()) if not (idle and id_ in self.busy)]
+        if not held:
+            return
+        self.append([record for _, record in held])
+        for id_, _ in held:
+            if self._held.pop(id_, None) is None:  # cleared while it was being written
+                self.clear(id_)
+
+    def adopt(self, records: list[bytes]) -> None:
+        """As LogSink.adopt. They get new ids: theirs may be in use again."""
+        again = []
+        for record in records:
+            self.doubtful.add(self._next_id)
+            again.append(renumbered(record, self._next_id))
+            self._next_id += 1
+        self.append(again)
 
     def recover(self) -> int:
         """Read the segments of earlier processes; returns how many records they hold. Blocking. Raises OSError."""

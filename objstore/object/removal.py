@@ -62,6 +62,7 @@ class Removal:
                     if files == NOTHING or not unneeded(hash_, files):
                         continue  # changed just now
                     await device.removing(place, files)
+                    await device.disk.settle()  # or a crash might bring back some of what goes
                     await device.disk.run(partial(self._unlink, fs, place, files, names[hash_]))
                     device.index.put(place, NOTHING)
                     removed += 1

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from objstore.formats.messages import IndexTarget
 from objstore.formats.pending import PendingUpdate
@@ -56,6 +57,7 @@ class ObjectUpdater:
         self.progress = Progress(0, sum(len(device.log.segments()) for device in self._devices))
         for device in self._devices:
             try:
+                await device.disk.run(partial(device.log.spill, idle=True))
                 for segment in device.log.segments():
                     await self._segment(device, segment, figures)
                     self.progress.done += 1

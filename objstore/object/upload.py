@@ -7,6 +7,7 @@ from collections.abc import Callable
 from objstore.formats.messages import Target
 from objstore.formats.objectmeta import TableBuilder
 from objstore.model.errors import Code, NodeError
+from objstore.model.octets import Octets
 from objstore.object.crashes import UPLOAD_PIECE
 from objstore.runtime.committer import node_error
 from objstore.runtime.interface import CrashPoints, Disk, OpenFile
@@ -31,7 +32,7 @@ class Upload:
         self._expected = expected
         self._file: OpenFile | None = None
         self._table = TableBuilder()
-        self._held: list[bytes] = []
+        self._held: list[Octets] = []
         self._held_bytes = 0
         self._writing: asyncio.Future[None] | None = None
 
@@ -45,7 +46,7 @@ class Upload:
         if self._expected > 0:
             self._disk.fs.allocate(self._file, self._expected)
 
-    async def add(self, data: bytes) -> None:
+    async def add(self, data: Octets) -> None:
         """The next bytes of the body. Raises NodeError bad_request beyond the size announced, no_space, device_failed, busy."""
         self.size += len(data)
         if 0 <= self._expected < self.size:
@@ -71,7 +72,7 @@ class Upload:
         pieces, self._held, self._held_bytes = self._held, [], 0
         self._writing = asyncio.ensure_future(self._in_thread(lambda: self._write(pieces)))
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, pieces: list[Octets]) -> None:
         assert self._file is not None
         for piece in pieces:
             self._file.write(piece)

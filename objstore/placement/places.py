@@ -1,6 +1,6 @@
 """Where a name lives: its replicas' addresses, and which container replica each object replica keeps informed."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from zlib import crc32
@@ -40,7 +40,10 @@ class Replica(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlace:
-    """Replica i of the object keeps container replica `index[i]` informed. `sloppy`: handoffs may stand in for primaries."""
+    """Replica i of the object keeps container replica `index[i]` informed: the one of its own process where there is one, which
+    costs no message, and goes with it when the node is lost instead of leaving two pairs broken. `sloppy`: handoffs may stand in
+    for primaries.
+    """
 
     name: str
     hash: bytes
@@ -114,8 +117,7 @@ class Placement:
         hash_ = hash_path(rings.prefix, rings.suffix, *name)
         replicas = self._replicas(policy, ring, partition_of(hash_, ring.part_shift))
         index = self._container(name.account, name.container)[3]
-        paired = tuple([index[i % len(index)] for i in range(len(replicas))]) if len(replicas) != len(index) else index
-        return ObjectPlace(str(name), hash_, replicas, paired, len(index), policy in self._sloppy)
+        return ObjectPlace(str(name), hash_, replicas, _paired(replicas, index), len(index), policy in self._sloppy)
 
     def table(self, name: str) -> TablePlace:
         """The place of "/account" or "/account/container"."""
@@ -197,6 +199,22 @@ class Placement:
             self._partitions.clear()
         self._partitions[key, partition] = (ring, replicas)
         return replicas
+
+
+def _paired(replicas: Sequence[Replica], index: tuple[IndexTarget, ...]) -> tuple[IndexTarget, ...]:
+    """Each container replica is told by at most one object replica, as long as there are enough."""
+    left = list(index)
+    paired: list[IndexTarget | None] = []
+    for address, _ in replicas:
+        found = None
+        for target in left:
+            if target.port == address.port and target.ip == address.ip:
+                found = target
+                left.remove(target)
+                break
+        paired.append(found)
+    others = iter(left)
+    return tuple([found or next(others, None) or index[i % len(index)] for i, found in enumerate(paired)])
 
 
 def _replica(device: Device, partition: int, policy: int) -> Replica:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from objstore.formats.messages import End, ReadObject, Ready
 from objstore.model.errors import NodeError, Unavailable
+from objstore.model.octets import Octets
 from objstore.model.ranges import Span
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Replica
@@ -25,7 +26,7 @@ class Body:
         self._sources = sources
         self._txn = txn
 
-    async def read(self, span: Span) -> AsyncGenerator[bytes, None]:
+    async def read(self, span: Span) -> AsyncGenerator[Octets, None]:
         """The bytes of `span`, each piece verified on its way. Raises Unavailable when no source can go on."""
         position, end = span
         end += position
@@ -46,7 +47,7 @@ class Body:
                 if failed_in_a_row >= 2 * count:
                     raise Unavailable("no replica can send the rest of the object") from None
 
-    async def _from(self, source: Replica, span: Span, hasty: bool) -> AsyncGenerator[bytes, None]:
+    async def _from(self, source: Replica, span: Span, hasty: bool) -> AsyncGenerator[Octets, None]:
         """From one source. Raises NodeError, PeerUnavailable when it ends before `span` does."""
         address, target = source
         knobs = self._nodes.knobs
@@ -81,7 +82,7 @@ class Body:
             raise PeerTimeout("the stream stands still") from None
 
 
-async def from_memory(data: bytes) -> AsyncGenerator[bytes, None]:
+async def from_memory(data: bytes) -> AsyncGenerator[Octets, None]:
     """Bytes that are here already."""
     if data:
         yield data

@@ -23,6 +23,7 @@ from objstore.model.manifest import (
     total_size,
 )
 from objstore.model.names import ObjectName
+from objstore.model.octets import Octets
 from objstore.model.parts import hidden_account
 from objstore.model.ranges import Span
 from objstore.model.rows import ObjectRow
@@ -50,9 +51,9 @@ class LargeRead:
     spans: list[Span] | None
     parts: int | None
     segments: "Segments"
-    streams: list[AsyncGenerator[bytes, None]] = field(default_factory=list)
+    streams: list[AsyncGenerator[Octets, None]] = field(default_factory=list)
 
-    def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
+    def body(self, span: Span | None = None) -> AsyncIterator[Octets]:
         """As ObjectRead."""
         stream = self.segments.read(span or Span(0, self.size))
         self.streams.append(stream)
@@ -76,7 +77,7 @@ class Segments:
         self._segments = segments
         self._expired = expired
         self._depth = depth
-        self._first: tuple[Piece, AsyncGenerator[bytes, None]] | None = None
+        self._first: tuple[Piece, AsyncGenerator[Octets, None]] | None = None
 
     async def prepare(self, span: Span) -> None:
         """Open the first segment of `span`. Raises Conflict when that cannot be done."""
@@ -84,7 +85,7 @@ class Segments:
         if piece is not None and not piece.segment.data:
             self._first = (piece, await self._open(piece))
 
-    async def read(self, span: Span) -> AsyncGenerator[bytes, None]:
+    async def read(self, span: Span) -> AsyncGenerator[Octets, None]:
         """The bytes of `span`. Raises StoreErrors."""
         for piece in locate(self._segments, span):
             if piece.segment.data:
@@ -99,7 +100,7 @@ class Segments:
                 async for data in body:
                     yield data
 
-    async def _open(self, piece: Piece) -> AsyncGenerator[bytes, None]:
+    async def _open(self, piece: Piece) -> AsyncGenerator[Octets, None]:
         """The bytes of a piece, the segment being what the manifest says. Raises Conflict, Unavailable."""
         try:
             return await self._reader.open_piece(self._ctx, self._account, piece, self._expired, self._depth)
@@ -188,7 +189,7 @@ class LargeReader:
 
     async def open_piece(
         self, ctx: Context, account: str, piece: Piece, open_expired: bool, depth: int
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[Octets, None]:
         """The bytes of one piece of a segment. Raises Conflict when it is not what the manifest says; what finding raises."""
         segment, span = piece
         name = ObjectName(account, *segment.names)
@@ -220,7 +221,7 @@ def _holder(ctx: Context, account: str, kind: str) -> tuple[Context, str]:
     return (internal(account, ctx.txn), hidden_account(account)) if kind == "parts" else (ctx, account)
 
 
-async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
+async def _once(data: bytes) -> AsyncGenerator[Octets, None]:
     yield data
 
 

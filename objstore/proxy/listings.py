@@ -64,7 +64,7 @@ class Lister:
 
         def question(index: int) -> Message:
             target = place.replicas[index].target
-            return ListTable(place.kind, target, place.hash, place.name, query, digest_only=index != first)
+            return ListTable(place.kind, target, place.hash, place.name, query, digest_only=index != first, packed=True)
 
         pages = await self._ask(place, order, question, txn)
         if first not in pages:
@@ -74,7 +74,7 @@ class Lister:
         infos = {index: page.info for index, page in pages.items()}
         settings = merge_answers(place.name, list(infos.values()))
         self._cache.repair(place, settings, infos)
-        rows: list[Any] = pages[first].rows
+        rows = _rows(pages[first])
         until = pages[first].until
         if any((page.digest, page.until) != (pages[first].digest, until) for page in pages.values()):
             rows, until = await self._merge(place, order, query, txn)
@@ -130,6 +130,16 @@ class Lister:
         finally:
             fan.cancel()
         return pages
+
+
+def _rows(page: Page) -> list[Any]:
+    """Raises Unavailable for what no node of ours sends."""
+    if isinstance(page, ContainerPage):
+        return page.rows
+    try:
+        return page.all_rows()
+    except msgspec.MsgspecError as error:
+        raise Unavailable(f"a replica's page cannot be read: {error}") from error
 
 
 def _rows_of(place: TablePlace, index: int, query: Query, raw: bool = False) -> Message:

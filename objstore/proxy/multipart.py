@@ -18,6 +18,7 @@ from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.errors import ContainerNotFound, ObjectNotFound, PartMissing, PartTooSmall, UploadNotFound, WrongChecksum
 from objstore.model.manifest import Segment, encode_manifest, total_size
 from objstore.model.names import ObjectName
+from objstore.model.octets import Octets
 from objstore.model.parts import (
     NOTE,
     PART_BYTES_MIN,
@@ -263,7 +264,7 @@ class Multipart:
             pass  # another request did
 
 
-async def _of_algorithm(algorithm: str, upload: Upload) -> AsyncIterator[bytes]:
+async def _of_algorithm(algorithm: str, upload: Upload) -> AsyncIterator[Octets]:
     """The body. Raises WrongChecksum at its end when its checksum cannot go into the whole's, which is by `algorithm` ("": any)."""
     async for chunk in upload.chunks:
         yield chunk

@@ -7,6 +7,7 @@ from math import ceil
 from objstore.model.conditions import NO_CONDITIONS, check_read
 from objstore.model.errors import ContainerNotFound, NotModified, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable
 from objstore.model.names import ObjectName
+from objstore.model.octets import Octets
 from objstore.model.ranges import ByteRange, Span, resolve
 from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
@@ -42,9 +43,9 @@ class PlainRead:
     held: Span
     manifest: str = ""
     parts: int | None = None
-    streams: list[AsyncGenerator[bytes, None]] = field(default_factory=list)
+    streams: list[AsyncGenerator[Octets, None]] = field(default_factory=list)
 
-    def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
+    def body(self, span: Span | None = None) -> AsyncIterator[Octets]:
         """As ObjectRead."""
         start, length = span or Span(0, self.size)
         if self.data is None or start < self.held.start or start + length > self.held.end:

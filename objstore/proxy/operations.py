@@ -19,6 +19,7 @@ from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.identity import Identity
 from objstore.model.manifest import Segment
 from objstore.model.names import ObjectName
+from objstore.model.octets import Octets
 from objstore.model.parts import Part, hidden_account
 from objstore.model.ranges import ByteRange, Span
 from objstore.model.rows import ContainerRow, ObjectRow, Subdir
@@ -66,7 +67,7 @@ class Upload:
     nothing is read from it before the checks that need no body have passed (so the API can send 100 Continue on first pull).
     """
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncIterator[Octets]
     size: int | None
     facts: Callable[[], Mapping[str, str]] = dict
     """What is known of the body once all of it was read (checksums that a client announced), to be kept with it as system facts."""
@@ -146,7 +147,7 @@ class ObjectRead(Protocol):
     parts: int | None
     """Number of parts when a part was asked for."""
 
-    def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
+    def body(self, span: Span | None = None) -> AsyncIterator[Octets]:
         """The bytes of `span`, or of the whole. Ends early only by raising: then the connection must be dropped."""
 
     async def close(self) -> None:

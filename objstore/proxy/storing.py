@@ -14,6 +14,7 @@ from objstore.model.conditions import NO_CONDITIONS, Conditions, check_write
 from objstore.model.errors import BodyIncomplete, ChecksumMismatch, ContainerNotFound, TooLarge
 from objstore.model.metadata import check_headers, check_metadata
 from objstore.model.names import ObjectName, check_object_name
+from objstore.model.octets import Octets
 from objstore.model.version import BASE, Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
@@ -178,7 +179,7 @@ class Storer:
         new: NewObject,
         upload: Upload,
         first: bytes,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[Octets],
         system: dict[str, str],
     ) -> PutResult:
         digest, size = md5(usedforsecurity=False), 0
@@ -219,10 +220,11 @@ class Storer:
             return await self.propose(slot.place, slot.conditions, change, ctx.txn)
         return await streams.commit(version_at, slot.after)
 
-    async def _pieces(self, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _pieces(self, first: bytes, chunks: AsyncIterator[Octets]) -> AsyncIterator[Octets]:
         """The body in pieces large enough to be worth a thread, small enough for one frame."""
         knobs, clock = self._nodes.knobs, self._nodes.clock
-        parts, size, since = [first], len(first), clock.monotonic()
+        parts: list[Octets] = [first] if first else []
+        size, since = len(first), clock.monotonic()
         async for chunk in chunks:
             parts.append(chunk)
             size += len(chunk)
@@ -233,16 +235,16 @@ class Storer:
             yield b"".join(parts)
 
 
-async def _first_bytes(chunks: AsyncIterator[bytes], size_max: int) -> tuple[bytes, bool]:
+async def _first_bytes(chunks: AsyncIterator[Octets], size_max: int) -> tuple[bytes, bool]:
     """The body up to a little more than `size_max` bytes, and whether that is all of it."""
-    parts: list[bytes] = []
+    parts: list[Octets] = []
     size = 0
     async for chunk in chunks:
         parts.append(chunk)
         size += len(chunk)
         if size > size_max:
             return b"".join(parts), False
-    return parts[0] if len(parts) == 1 else b"".join(parts), True
+    return b"".join(parts), True
 
 
 def _version(name: str, new: NewObject, size: int, etag: str, system: dict[str, str], timestamp: int) -> Version:

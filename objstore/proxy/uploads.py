@@ -11,6 +11,7 @@ from functools import partial
 
 from objstore.formats.messages import CommitPut, Message, OpenPut, Ready, Stored
 from objstore.model.errors import Code, Conflict, NodeError, StoreError
+from objstore.model.octets import Octets
 from objstore.model.quorum import Write, WriteQuorum, majority
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Replica
@@ -50,7 +51,7 @@ class _Lane:
         self._nodes = nodes
         self._place = place
         self._changed = changed
-        self._queue: deque[bytes | CommitPut] = deque()
+        self._queue: deque[Chunk | CommitPut] = deque()
         self._wake = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._run(size, txn))
 
@@ -58,10 +59,10 @@ class _Lane:
     def alive(self) -> bool:
         return self.error is None
 
-    def put(self, item: bytes | CommitPut) -> None:
+    def put(self, item: Chunk | CommitPut) -> None:
         """Queue a piece, or a commit; the commit's outcome will be in `reply`."""
-        if isinstance(item, bytes):
-            self.queued_bytes += len(item)
+        if isinstance(item, Chunk):
+            self.queued_bytes += len(item.data)
         else:
             self.reply = None
             self.committing = True
@@ -126,12 +127,12 @@ class _Lane:
             else:
                 return
 
-    async def _send(self, item: bytes | CommitPut) -> None:
+    async def _send(self, item: Chunk | CommitPut) -> None:
         assert self.exchange is not None
-        if isinstance(item, bytes):
+        if isinstance(item, Chunk):
             async with _Bound(self._nodes.knobs.node_timeout_s):
                 await self.exchange.send_chunk(item)
-            self.queued_bytes -= len(item)
+            self.queued_bytes -= len(item.data)
         else:
             try:
                 async with _Bound(self._nodes.knobs.node_timeout_s):
@@ -216,10 +217,11 @@ class Streams:
                 tally.take(lane.index, lane.error)
         return tally.error()
 
-    async def feed(self, piece: bytes) -> None:
+    async def feed(self, piece: Octets) -> None:
         """Send a piece to every replica. Raises Unavailable, InsufficientStorage when too few are left."""
+        chunk = Chunk.of(piece)
         for lane in self._live:
-            lane.put(piece)
+            lane.put(chunk)
         clock, knobs = self._nodes.clock, self._nodes.knobs
         started = 0.0
         while True:

@@ -8,8 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from crc32c import crc32c
+
 from objstore.formats.messages import Message, Refused
 from objstore.model.errors import Code, NodeError
+from objstore.model.octets import Octets
 from objstore.rpc import guard
 from objstore.rpc.connection import TXN_BYTES_MAX, Station
 from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Frame, ProtocolError, frame_head
@@ -91,20 +94,22 @@ class SocketExchange:
             raise NodeError(Code.BAD_REQUEST, f"{type(message).__name__}: {error}") from None
         await self._progress(len(body))
 
-    async def send_chunk(self, data: bytes | memoryview) -> None:
+    async def send_chunk(self, data: Octets | Chunk) -> None:
         """As Exchange. Pieces above the chunk limit are split. A writable view is copied, as the bytes leave later."""
         self._check()
-        if isinstance(data, memoryview) and not data.readonly:
-            data = bytes(data)
+        piece, crc = (data.data, data.crc) if isinstance(data, Chunk) else (data, None)
+        if isinstance(piece, memoryview) and not piece.readonly:
+            piece = bytes(piece)
         size = self._station.knobs.chunk_bytes_max
-        if len(data) <= size:
-            self._link.send_chunk(data)
-            await self._progress(len(data))
+        if len(piece) <= size:
+            self._link.send_chunk(piece, crc32c(piece) if crc is None else crc)
+            await self._progress(len(piece))
             return
-        view = memoryview(data)
+        view = memoryview(piece)
         for start in range(0, len(view), size):
             self._check()
-            self._link.send_chunk(view[start : start + size])
+            part = view[start : start + size]
+            self._link.send_chunk(part, crc32c(part))
             await self._progress(size)
 
     def _check(self) -> None:
@@ -214,6 +219,7 @@ class StreamConnection:
         self._task: asyncio.Task[None] | None = None
         self.leaving = False
         self.on_idle: Callable[[StreamConnection], None] | None = None
+        link.widen()
 
     @property
     def alive(self) -> bool:
@@ -242,6 +248,7 @@ class StreamConnection:
 
     def _exchange_ended(self, clean: bool) -> None:
         self._exchange = None
+        self._link.end_stream()
         if self.leaving and clean:
             self._link.close("stopping")
         if self.on_idle is not None:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
+from objstore.model.octets import Octets
 from objstore.rpc.interface import Chunk
 
 MAC_BYTES = 16
@@ -37,6 +38,8 @@ FRAME_HEAD_BYTES = _FRAME.size
 FRAME_HEAD_BYTES_MAX = FRAME_HEAD_BYTES + 2 * 255
 COPIED_BYTES_MAX = 1 << 14
 BUFFER_BYTES = 144 << 10  # two packets with a body of 64 KiB, read at once and used where they are
+BLOCKS_MAX = 6  # as many chunks as may wait, one being received and one in use
+STREAM_CHUNK_BYTES_MIN = 1 << 16
 TIMEOUT_MS_MAX = 0xFFFFFFFF
 
 REQUEST = 1  # a call; answered by one REPLY of the same call number
@@ -92,11 +95,44 @@ class PacketWriter:
         self._sequence += 1
         return _sealed(self._key, signed), signed
 
-    def chunk(self, data: bytes | memoryview) -> bytes:
-        """The head to write right before `data` itself."""
-        signed = _CHUNK_HEAD.pack(len(data) | CHUNK_FLAG, self._sequence, crc32c(data))
+    def chunk(self, length: int, crc: int) -> bytes:
+        """The head to write right before the data itself."""
+        signed = _CHUNK_HEAD.pack(length | CHUNK_FLAG, self._sequence, crc)
         self._sequence += 1
         return _sealed(self._key, signed) + signed
+
+
+class ChunkMemory:
+    """Where the data of large chunks goes. Memory is used again once nobody looks at it: fresh memory would be cleared first, for
+    nothing, and given by the kernel page by page.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[bytearray] = []
+
+    def take(self, size: int) -> memoryview:
+        """Room for `size` bytes, nobody else's for as long as there is a view of it."""
+        for block in self._blocks:
+            if len(block) >= size and _idle(block):
+                return memoryview(block)[:size]
+        if len(self._blocks) == BLOCKS_MAX:
+            del self._blocks[0]
+        block = bytearray(size)
+        self._blocks.append(block)
+        return memoryview(block)
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._blocks.clear()
+
+
+def _idle(block: bytearray) -> bool:
+    try:
+        del block[-1:]  # what is looked at cannot change its size
+    except BufferError:
+        return False
+    block.append(0)
+    return True
 
 
 class PacketReader:
@@ -114,19 +150,28 @@ class PacketReader:
         self._start = 0
         self._end = 0
         self._needed = 0  # bytes that the packet at the start of what is left will take in the buffer
-        self._large: bytearray | None = None  # a packet, or the data of a chunk
+        self._large: memoryview | None = None  # a packet, or the data of a chunk
         self._large_filled = 0
+        self._streaming = False  # the last packet was a large chunk, so the next one likely is
+        self._memory = ChunkMemory()
         self._large_crc: int | None = None
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
         if self._large is not None:
-            return memoryview(self._large)[self._large_filled :]
+            return self._large[self._large_filled :]
         if self._needed:
             # Only now: until here the events of the last read may still have been looking at the buffer.
             self._compact(self._needed)
             self._needed = 0
+        if self._streaming:  # no more than the next one's head: what comes behind it can then go to where it stays
+            return self._buffer[self._end : CHUNK_HEAD_BYTES]
         return self._buffer[self._end :] if self._end else self._buffer
+
+    def end_stream(self) -> None:
+        """No more chunks are to be expected soon."""
+        self._streaming = False
+        self._memory.clear()
 
     def received(self, count: int) -> list[Event]:
         """`count` bytes were put into the buffer. Returns what is complete and authentic, in order. Raises ProtocolError."""
@@ -168,6 +213,7 @@ class PacketReader:
             raise ProtocolError("packet out of order")
         if length & CHUNK_FLAG:
             return self._take_chunk(seal, length ^ CHUNK_FLAG, have, events)
+        self._streaming = False
         if length > self._packet_bytes_max:
             raise ProtocolError("packet too large")
         total = PACKET_HEAD_BYTES + length
@@ -182,7 +228,7 @@ class PacketReader:
         if total <= len(buffer):
             self._needed = total
         else:
-            self._begin_large(bytearray(total), start)
+            self._begin_large(memoryview(bytearray(total)), start)
         return False
 
     def _take_chunk(self, seal: bytes, length: int, have: int, events: list[Event]) -> bool:
@@ -197,27 +243,27 @@ class PacketReader:
         crc = _CHUNK_HEAD.unpack_from(buffer, start + MAC_BYTES)[2]
         if have < CHUNK_HEAD_BYTES + length:
             self._large_crc = crc
-            self._begin_large(bytearray(length), body)
+            self._begin_large(self._memory.take(length), body)
+            self._streaming = length >= STREAM_CHUNK_BYTES_MIN
             return False
         self._start = body + length
         events.append(_checked(bytes(buffer[body : self._start]), crc))
         return True
 
-    def _begin_large(self, large: bytearray, start: int) -> None:
+    def _begin_large(self, large: memoryview, start: int) -> None:
         count = self._end - start
         large[:count] = self._buffer[start : self._end]
         self._large, self._large_filled = large, count
         self._start = self._end = 0
 
-    def _finish_large(self, large: bytearray, events: list[Event]) -> None:
+    def _finish_large(self, large: memoryview, events: list[Event]) -> None:
         self._large = None
         crc, self._large_crc = self._large_crc, None
         if crc is not None:
-            events.append(_checked(bytes(large), crc))
+            events.append(_checked(large.toreadonly(), crc))
             return
-        packet = memoryview(large)
-        self._verify(bytes(packet[:MAC_BYTES]), packet[MAC_BYTES:])
-        _split(packet[MAC_BYTES:], events)
+        self._verify(bytes(large[:MAC_BYTES]), large[MAC_BYTES:])
+        _split(large[MAC_BYTES:], events)
 
     def _verify(self, seal: bytes, signed: bytes | memoryview) -> None:
         if self._key is None:
@@ -236,7 +282,7 @@ class PacketReader:
             self._start, self._end = 0, count
 
 
-def _checked(data: bytes, crc: int) -> Chunk:
+def _checked(data: Octets, crc: int) -> Chunk:
     if crc32c(data) != crc:
         raise ProtocolError("chunk damaged on the way")
     return Chunk(data, crc)

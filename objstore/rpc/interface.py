@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar, cast
 
+from crc32c import crc32c
+
 from objstore.formats.messages import Address, Message
 from objstore.model.errors import NodeError
+from objstore.model.octets import Octets
 
 
 class PeerUnavailable(Exception):
@@ -22,10 +25,17 @@ class PeerTimeout(PeerUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a body, at most CHUNK_BYTES_MAX, with the crc32c that travelled with it (already verified on receipt)."""
+    """A piece of a body, at most CHUNK_BYTES_MAX, with its crc32c: the one that travelled with it (already verified on receipt),
+    or for one that is to be sent, the one that the sender knows.
+    """
 
-    data: bytes
+    data: Octets
     crc: int
+
+    @classmethod
+    def of(cls, data: Octets) -> "Chunk":
+        """A chunk to be sent more than once."""
+        return cls(data, crc32c(data))
 
 
 CHUNK_BYTES_MAX = 1 << 20
@@ -42,7 +52,7 @@ class Exchange(Protocol):
         other side has refused meanwhile.
         """
 
-    async def send_chunk(self, data: bytes | memoryview) -> None:
+    async def send_chunk(self, data: Octets | Chunk) -> None:
         """As `send`, for body bytes."""
 
     async def receive(self) -> Message | Chunk:

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from objstore.model.octets import Octets
 from objstore.rpc.counters import RpcCounters
 from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, Event, PacketReader, PacketWriter, ProtocolError
 from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
 from objstore.runtime import unixsockets
 from objstore.runtime.knobs import Knobs
-from objstore.runtime.net import tune
+from objstore.runtime.net import tune, tune_stream
 
 HANDSHAKE_READ_BYTES = 4096
 PACKET_BYTES_WANTED = 60_000  # a packet within the reader's shared buffer costs the least; larger only for one large message
@@ -231,12 +232,22 @@ class Link(asyncio.BufferedProtocol):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
 
-    def send_chunk(self, data: bytes | memoryview) -> None:
+    def widen(self) -> None:
+        """Large bodies will pass."""
+        if self._transport is not None:
+            tune_stream(self._transport)
+
+    def end_stream(self) -> None:
+        """Nothing large will pass for now."""
+        if self._reader is not None:
+            self._reader.end_stream()
+
+    def send_chunk(self, data: Octets, crc: int) -> None:
         """Queue a chunk; `data` is not copied and must not change any more."""
         self._flush()
         if self.lost or self._transport is None or self._writer is None:
             return
-        head = self._writer.chunk(data)
+        head = self._writer.chunk(len(data), crc)
         self._counters.bytes_out += len(head) + len(data)
         self._transport.writelines((head, data))
 

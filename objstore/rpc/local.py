@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections import deque
 
-from crc32c import crc32c
-
 from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
+from objstore.model.octets import Octets
 from objstore.rpc import guard
 from objstore.rpc.exchange import ANSWERING_GRACE_S
 from objstore.rpc.interface import (
@@ -164,14 +163,16 @@ class LocalExchange:
         """As Exchange."""
         await self._put(message, MESSAGE_BYTES)
 
-    async def send_chunk(self, data: bytes | memoryview) -> None:
+    async def send_chunk(self, data: Octets | Chunk) -> None:
         """As Exchange."""
-        view = memoryview(data)
+        octets = data.data if isinstance(data, Chunk) else data
+        if isinstance(octets, bytes) and len(octets) <= CHUNK_BYTES_MAX:
+            await self._put(data if isinstance(data, Chunk) else Chunk.of(octets), len(octets))
+            return
+        view = memoryview(octets)
         for start in range(0, len(view), CHUNK_BYTES_MAX):
-            piece = (
-                data if isinstance(data, bytes) and len(data) <= CHUNK_BYTES_MAX else bytes(view[start : start + CHUNK_BYTES_MAX])
-            )
-            await self._put(Chunk(piece, crc32c(piece)), len(piece))
+            piece = bytes(view[start : start + CHUNK_BYTES_MAX])
+            await self._put(Chunk.of(piece), len(piece))
 
     async def receive(self) -> Message | Chunk:
         """As Exchange."""

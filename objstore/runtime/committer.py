@@ -1,21 +1,27 @@
 """What the committer thread does with one group of changes: plain, blocking steps in the one order that is safe.
 
 Contents and attributes are synced before the log record, the log record before any name, the names (directories) before the
-acknowledgement. A failed sync is never retried (the kernel may have marked the lost pages clean): it ends the whole group and
-the device's writing life.
+acknowledgement. Small changes go through the journal instead, if the device has one: in there all of a change is durable before it
+gets its name, and file and directory are synced later (`Disk.settle`). A failed sync is never retried (the kernel may have marked
+the lost pages clean): it ends the whole group and the device's writing life.
 """
 
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from objstore.formats.journal import Entry
 from objstore.model.errors import Code, NodeError
 from objstore.runtime.filesystem import NO_SPACE_ERRNOS
 from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, OpenFile
+from objstore.runtime.journal import Journal
 from objstore.runtime.knobs import Knobs
 
 NAMING_ATTEMPTS_MAX = 4
-CRASH_POINTS = ("disk.contents_synced", "disk.log_synced", "disk.named", "disk.directories_synced", "disk.acknowledged")
+CRASH_POINTS = (
+    *("disk.contents_synced", "disk.log_synced", "disk.journal_synced", "disk.named", "disk.directories_synced"),
+    *("disk.acknowledged", "disk.all_synced", "disk.settled"),
+)
 
 
 class SyncFailed(Exception):
@@ -32,6 +38,8 @@ class Outcome:
     change: Change
     file: OpenFile | None = None
     error: NodeError | None = None
+    entry: Entry | None = None
+    """What the journal has of it, when it goes that way."""
 
 
 def node_error(error: OSError, doing: str) -> NodeError:
@@ -49,9 +57,12 @@ def room(fs: FileSystem, knobs: Knobs) -> int:
 class Committer:
     """Carries out groups of changes. Used by one thread."""
 
-    def __init__(self, fs: FileSystem, log: LogSink | None, knobs: Knobs, crash: CrashPoints) -> None:
+    def __init__(
+        self, fs: FileSystem, log: LogSink | None, knobs: Knobs, crash: CrashPoints, journal: Journal | None = None
+    ) -> None:
         self._fs = fs
         self._log = log
+        self._journal = journal
         self._knobs = knobs
         self._crash = crash
 
@@ -66,9 +77,13 @@ class Committer:
             self._crash.reach("disk.contents_synced")
             self._append_log(group)
             self._crash.reach("disk.log_synced")
+            number = self._append_journal(group)
             changed: dict[str, None] = {}  # a set in order of arrival
             for outcome in _good(group):
-                self._give_name(outcome, changed)
+                if outcome.change.note is None:
+                    self._give_name(outcome, changed)
+            if number:
+                self._journal_named(group, number)
             self._crash.reach("disk.named")
             for path in changed:
                 try:
@@ -90,6 +105,9 @@ class Committer:
             raise SyncFailed(error, "statvfs") from error
         for outcome in group:
             change = outcome.change
+            if change.note is not None:
+                outcome.entry = Entry(change.path, None, note=change.note)
+                continue
             try:
                 if isinstance(change.content, bytes | bytearray | memoryview):
                     left -= len(change.content)
@@ -99,6 +117,8 @@ class Committer:
                         continue
                     outcome.file = self._fs.create_temp()
                     outcome.file.write(change.content)
+                    if self._journal is not None and len(change.content) <= self._journal.change_bytes_max:
+                        outcome.entry = Entry(change.path, bytes(change.content), change.attributes, change.log)
                 else:
                     outcome.file = change.content
                 for name, value in change.attributes.items():
@@ -107,12 +127,12 @@ class Committer:
                 outcome.error = node_error(error, "write")
             except (TypeError, ValueError) as error:  # a defect of who asked for it
                 outcome.error = NodeError(Code.INTERNAL, f"write: {error}")
-        for outcome in _good(group):
+        for outcome in _direct(group):
             assert outcome.file is not None
             outcome.file.start_sync()
 
     def _sync_contents(self, group: list[Outcome]) -> None:
-        for outcome in _good(group):
+        for outcome in _direct(group):
             assert outcome.file is not None
             try:
                 outcome.file.sync()
@@ -123,7 +143,7 @@ class Committer:
                 outcome.error = node_error(error, "sync")
 
     def _append_log(self, group: list[Outcome]) -> None:
-        logged = [outcome for outcome in _good(group) if outcome.change.log is not None]
+        logged = [outcome for outcome in _direct(group) if outcome.change.log is not None]
         if not logged or self._log is None:
             return
         try:
@@ -133,6 +153,31 @@ class Committer:
                 raise SyncFailed(error, "sync of the log") from error
             for outcome in logged:
                 outcome.error = node_error(error, "log")
+
+    def _append_journal(self, group: list[Outcome]) -> int:
+        """Returns the last journal group's number, 0 when the journal was not needed."""
+        entries = [outcome.entry for outcome in _good(group) if outcome.entry is not None]
+        if not entries or self._journal is None:
+            return 0
+        try:
+            number = self._journal.append(entries)
+        except OSError as error:
+            raise SyncFailed(error, "write to the journal") from error
+        if self._log is not None and (records := [entry.log for entry in entries if entry.log is not None]):
+            self._log.hold(records)
+        self._crash.reach("disk.journal_synced")
+        return number
+
+    def _journal_named(self, group: list[Outcome], number: int) -> None:
+        """What could not get its name is refused, and must not appear after a crash."""
+        assert self._journal is not None
+        void = [Entry(one.entry.path, None) for one in group if one.entry is not None and one.error is not None]
+        if void:
+            try:
+                number = self._journal.append(void)
+            except OSError as error:
+                raise SyncFailed(error, "write to the journal") from error
+        self._journal.named = number
 
     def _give_name(self, outcome: Outcome, changed: dict[str, None]) -> None:
         path = outcome.change.path
@@ -154,8 +199,14 @@ class Committer:
             except OSError as error:
                 outcome.error = node_error(error, "naming")
                 return
-        changed[parent] = None
+        if outcome.entry is None:
+            changed[parent] = None
 
 
 def _good(group: list[Outcome]) -> Iterator[Outcome]:
     return (outcome for outcome in group if outcome.error is None)
+
+
+def _direct(group: list[Outcome]) -> Iterator[Outcome]:
+    """Those that do not go through the journal."""
+    return (outcome for outcome in group if outcome.error is None and outcome.entry is None)

@@ -7,8 +7,9 @@ import os
 import uuid
 from dataclasses import dataclass
 
-from objstore.runtime.filesystem import RealFile, RealFileSystem
+from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import FileSystem, Rng
+from objstore.runtime.realfile import RealFile
 
 IDENTITY_NAME = "identity.json"
 LOCK_NAME = ".lock"

@@ -1,6 +1,7 @@
 """One real device: a committer thread that makes changes durable in groups, and a few reader threads.
 
-There is no timer: a group is what queued while the last one was flushed, so a lone write waits for nobody.
+There is no timer: a group is what queued while the last one was flushed, so a lone write waits for nobody. A device with a
+journal has one thread more, which from time to time syncs what the journal alone made durable.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from objstore.model.errors import Code, NodeError
 from objstore.runtime.committer import Committer, Outcome, SyncFailed, room
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.filesystem import NO_SPACE_ERRNOS, check_path
-from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink
+from objstore.runtime.interface import Change, CrashPoints, FileSystem, LogSink, Note
+from objstore.runtime.journal import Journal
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.readers import ReaderPool
 
@@ -32,6 +34,7 @@ class DiskFigures:
     changes: int = 0
     refused: int = 0
     unlinked: int = 0
+    checkpoints: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class RealDisk:
         fs: FileSystem,
         *,
         log_sink: LogSink | None = None,
+        journal: Journal | None = None,
         knobs: Knobs | None = None,
         crash: CrashPoints | None = None,
     ) -> None:
@@ -59,7 +63,15 @@ class RealDisk:
         fs.sync_failed = self._sync_failed
         self._knobs = knobs or Knobs()
         self._crash = crash or NoCrashPoints()
-        self._committer = Committer(fs, log_sink, self._knobs, self._crash)
+        self._committer = Committer(fs, log_sink, self._knobs, self._crash, journal)
+        self._log = log_sink
+        self._journal = journal
+        self.before_settling: list[Callable[[], None]] = []
+        self._settling = threading.Lock()
+        self._drained = False  # the committer thread has ended
+        self._settle_now = threading.Event()
+        if journal is not None:
+            journal.full = self._settle_now.set
         self._failed: str | None = None
         self._closing = False
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -72,6 +84,8 @@ class RealDisk:
         """The threads. A simulation starts none and calls the committer's steps itself."""
         self._readers = ReaderPool(f"read-{self.name}", self._knobs.reader_threads, self._knobs.reader_queue_calls_max)
         threading.Thread(target=self._run, name=f"commit-{self.name}", daemon=True).start()
+        if self._journal is not None:
+            threading.Thread(target=self._run_settling, name=f"settle-{self.name}", daemon=True).start()
 
     @property
     def fs(self) -> FileSystem:
@@ -112,6 +126,67 @@ class RealDisk:
         if not isinstance(change.content, bytes | bytearray | memoryview):
             self._fs.discard(change.content)
 
+    @property
+    def note_bytes_max(self) -> int:
+        """As Notes.note_bytes_max."""
+        return 0 if self._journal is None else self._journal.change_bytes_max
+
+    def take_notes(self) -> list[Note]:
+        """As Notes.take_notes."""
+        if self._journal is None:
+            return []
+        notes, self._journal.notes = self._journal.notes, []
+        return notes
+
+    async def settle(self, path: str = "") -> None:
+        """As Disk.settle."""
+        if self._journal is None or not self._journal.unsettled or (path and not self._journal.has(path)):
+            return
+        try:
+            await self.run(self.checkpoint)
+        except OSError as error:
+            raise NodeError(Code.DEVICE_FAILED, f"sync: {error.strerror or error}") from error
+
+    def checkpoint(self) -> None:
+        """Sync all that the journal alone made durable, and let the journal forget it. In any thread but the committer's while it
+        takes changes. Raises OSError: the device has failed then.
+        """
+        journal = self._journal
+        # What nobody has taken yet must not be forgotten, nor anything of a device that takes no more changes: rows, for one, never
+        # get to their databases there.
+        if journal is None or journal.notes or self._failed is not None:
+            return
+        with self._settling:
+            number = journal.named
+            if not journal.unsettled:
+                return
+            try:
+                for settled_elsewhere in self.before_settling:
+                    settled_elsewhere()
+            except NodeError as error:
+                logger.warning("journal not settled", extra={"device": self.name, "error": error.text})
+                return
+            try:
+                self._fs.sync_all()
+                self._crash.reach("disk.all_synced")
+                if self._log is not None:
+                    self._log.spill()
+                journal.settle(number)
+            except OSError as error:
+                self.fail(f"sync of the file system: {error.strerror or error}")
+                raise
+            self.figures.checkpoints += 1
+        self._crash.reach("disk.settled")
+
+    def _run_settling(self) -> None:
+        while not self._drained and self._failed is None:
+            self._settle_now.wait(self._knobs.settle_s)
+            self._settle_now.clear()
+            try:
+                self.checkpoint()
+            except OSError as error:
+                logger.error("checkpoint failed", extra={"device": self.name, "error": str(error)})
+
     def require_space(self, size: int) -> None:
         """As Disk.require_space."""
         try:
@@ -129,6 +204,8 @@ class RealDisk:
 
     def fail(self, reason: str) -> None:
         """Refuse all writes from now on. The first reason stays."""
+        if self._journal is not None:
+            self._journal.ended = True
         if self._failed is None:
             self._failed = reason
             logger.critical("device failed", extra={"device": self.name, "reason": reason})
@@ -164,6 +241,13 @@ class RealDisk:
                 self._flush(entries)
         while self._unlinks:
             self._unlink_one()
+        self._drained = True
+        self._settle_now.set()
+        if self._failed is None:
+            try:
+                self.checkpoint()  # nothing is left for the next start
+            except OSError as error:
+                logger.error("checkpoint failed", extra={"device": self.name, "error": str(error)})
         closed = self._closed
         if closed is not None:
             _tell(closed.get_loop(), closed.set_result, None)

@@ -18,70 +18,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from objstore.runtime.interface import OpenFile
-from objstore.runtime.syncrange import start_sync_call
+from objstore.runtime.realfile import RealFile
+from objstore.runtime.synccalls import start_sync_call, sync_all_call
 
 TMP = "tmp"
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-ATTRIBUTE_PREFIX = "user."
-_WRITE_BYTES_MAX = 1 << 30
 
 T = TypeVar("T")
-
-
-class RealFile:
-    """An open file descriptor. `temp_name` is its name in tmp/, None when it has none there."""
-
-    def __init__(self, fd: int, fs: "RealFileSystem", temp_name: str | None = None) -> None:
-        self.fd = fd
-        self.temp_name = temp_name
-        self._fs = fs
-
-    def write(self, data: bytes | memoryview) -> None:
-        written = os.write(self.fd, data)
-        if written == len(data):
-            return
-        view = memoryview(data)[written:]
-        while view:
-            view = view[os.write(self.fd, view[:_WRITE_BYTES_MAX]) :]
-
-    def pread(self, size: int, offset: int) -> bytes:
-        data = os.pread(self.fd, size, offset)
-        if len(data) == size or not data:
-            return data
-        pieces = [data]
-        have = len(data)
-        while have < size and (data := os.pread(self.fd, size - have, offset + have)):
-            pieces.append(data)
-            have += len(data)
-        return b"".join(pieces)
-
-    def size(self) -> int:
-        return os.fstat(self.fd).st_size
-
-    def set_attribute(self, name: str, value: bytes) -> None:
-        os.setxattr(self.fd, ATTRIBUTE_PREFIX + name, value)
-
-    def get_attribute(self, name: str) -> bytes | None:
-        try:
-            return os.getxattr(self.fd, ATTRIBUTE_PREFIX + name)
-        except OSError as error:
-            if error.errno == errno.ENODATA:
-                return None
-            raise
-
-    def start_sync(self) -> None:
-        self._fs.start_sync(self.fd)
-
-    def sync(self) -> None:
-        self._fs.sync(self.fd, None)
-
-    def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class _Directory:
@@ -109,6 +52,7 @@ class RealFileSystem:
         self._lock = threading.Lock()
         self._temp_numbers = itertools.count()
         self.start_sync = start_sync_call()
+        self._sync_all = sync_all_call()
         self._lost = False
         self.sync_failed: Callable[[OSError, str | None], None] = lambda _error, _directory: None
         self.make_directory(TMP)
@@ -215,6 +159,22 @@ class RealFileSystem:
             self.sync_failed(error, directory)
             raise
 
+    def sync_all(self) -> None:
+        if self._lost:
+            raise OSError(errno.EIO, "an earlier sync failed")
+        if self._sync_all is None:
+            raise OSError(errno.ENOSYS, "the system cannot sync a whole file system and tell of failures")
+        try:
+            self._sync_all(self._root.fd)
+        except OSError as error:
+            self._lost = True
+            self.sync_failed(error, "")
+            raise
+
+    @property
+    def can_sync_all(self) -> bool:
+        return self._sync_all is not None
+
     def list_directory(self, path: str) -> list[str]:
         try:
             directory = self._directory(path)
@@ -298,7 +258,10 @@ class RealFileSystem:
             self.unlink(f"{TMP}/{name}")
 
     def open(self, path: str) -> RealFile:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a planted fifo must not hang us
+        return self._open_regular(path, os.O_RDONLY)
+
+    def _open_regular(self, path: str, access: int) -> RealFile:
+        flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a planted fifo must not hang us
         file = RealFile(self._open(path, flags), self)
         try:
             _size_of_regular(os.fstat(file.fd), path)
@@ -314,6 +277,9 @@ class RealFileSystem:
     def open_append(self, path: str) -> RealFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return RealFile(self._open(path, flags), self)
+
+    def open_write(self, path: str) -> RealFile:
+        return self._open_regular(path, os.O_RDWR)
 
     def _open(self, path: str, flags: int) -> int:
         return self._at(path, lambda name, fd: os.open(name, flags, 0o600, dir_fd=fd))

@@ -4,7 +4,7 @@ the real and the simulated ones.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -34,6 +34,9 @@ class OpenFile(Protocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`. Raises OSError; partial writes are finished inside."""
+
+    def pwrite(self, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
 
     def pread(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
@@ -87,6 +90,9 @@ class FileSystem(Protocol):
     def open_append(self, path: str) -> OpenFile:
         """For appending, made when missing."""
 
+    def open_write(self, path: str) -> OpenFile:
+        """For reading and for writing over what is there. Raises as `open`."""
+
     def make_directory(self, path: str) -> list[str]:
         """Make it and its parents; returns the directories whose entries changed (to be synced); "" is the device's own. When it
         raises, what it has made is durable.
@@ -96,6 +102,15 @@ class FileSystem(Protocol):
         """The names in it are durable when it returns, not its own name. After a failed sync (but of a file, for lack of space)
         this and OpenFile.sync raise for ever: a later success would mean nothing.
         """
+
+    def sync_all(self) -> None:
+        """All that was written and named before is durable when it returns: files, directories, SQLite's files too. A failure
+        counts as one of `sync_directory`.
+        """
+
+    @property
+    def can_sync_all(self) -> bool:
+        """Whether the system has such a call; without it there is no journal."""
 
     def list_directory(self, path: str) -> list[str]:
         """Sorted names; [] when the directory is missing."""
@@ -128,7 +143,8 @@ class Change:
     """One durable change of a device: files that get names, names that vanish afterwards, a record for the device's log.
 
     Order inside the group: contents synced → log record synced → names given → directories synced → acknowledged → `unlink`ed
-    (not synced: leftovers are harmless).
+    (not synced: leftovers are harmless). Of a small change, on a device with a journal: written to the journal with its log record
+    and synced → names given → acknowledged → `unlink`ed; the files are synced later, see `Disk.settle`.
     """
 
     path: str
@@ -136,9 +152,34 @@ class Change:
     """A whole small file, or a temporary file already written."""
     attributes: dict[str, bytes] = field(default_factory=dict)
     log: bytes | None = None
+    note: bytes | None = None
+    """Instead of a file: a record for the owner of `path`, durable in the journal alone. See `Notes`."""
     unlink: list[str] = field(default_factory=list)
     urgent: bool = False
     """May use the space kept in reserve: tombstones, metadata, all that lets an operator free space."""
+
+
+class Note(NamedTuple):
+    """A record that an earlier process left in the journal."""
+
+    path: str
+    record: bytes
+
+
+class Notes(Protocol):
+    """The side of a disk for whoever keeps records in its journal until they are elsewhere."""
+
+    @property
+    def note_bytes_max(self) -> int:
+        """How large the record of a `Change.note` may be; 0 where there is no journal."""
+
+    before_settling: list[Callable[[], None]]
+    """Called in a disk thread before the journal forgets: when they return, what was noted up to then is elsewhere, written if not
+    synced. Each may raise NodeError: then the journal forgets nothing.
+    """
+
+    def take_notes(self) -> list[Note]:
+        """What an earlier process left, once, in order. It is not forgotten before `before_settling` has been called."""
 
 
 class LogSink(Protocol):
@@ -146,6 +187,15 @@ class LogSink(Protocol):
 
     def append(self, records: list[bytes]) -> None:
         """Append all records and sync. Raises OSError: none of them counts then, and the next call begins on a clean tail."""
+
+    def hold(self, records: list[bytes]) -> None:
+        """These records are durable in the journal, until `spill`."""
+
+    def spill(self) -> None:
+        """Append and sync what is held and still needed: the journal will forget it. Raises OSError: it is still held then."""
+
+    def adopt(self, records: list[bytes]) -> None:
+        """Append and sync records that an earlier process left in the journal. Raises OSError."""
 
 
 class Disk(Protocol):
@@ -164,6 +214,12 @@ class Disk(Protocol):
 
         Raises NodeError no_space, device_failed, or busy when too many changes wait. After a failed sync the device refuses
         all further writes, and every change of the same group fails: what the kernel says after a failed sync means nothing.
+        """
+
+    async def settle(self, path: str = "") -> None:
+        """What was committed, or the one file `path`, is durable in its own files when it returns, and will not be made again from
+        a journal: to be awaited before files that may just have been committed are removed or moved. Free when there is nothing to
+        do. Raises NodeError.
         """
 
     def require_space(self, size: int) -> None:

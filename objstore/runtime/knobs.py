@@ -21,6 +21,10 @@ class Knobs:
     group_bytes_max: int = 4 * MIB
     commit_queue_changes_max: int = 4096
     unlink_backlog_max: int = 1024
+    journal_segment_bytes_min: int = 1 * MIB
+    journal_segment_bytes_max: int = 16 * MIB
+    journal_segments_max: int = 4
+    settle_s: float = 5.0
     reserve_bytes_min: int = 64 * MIB
     reserve_percent: float = 1.0
     # readers, per device
@@ -36,7 +40,7 @@ class Knobs:
     streams_per_peer_max: int = 256
     stream_buffer_bytes_max: int = 2 * MIB
     write_buffer_bytes_max: int = 1 * MIB
-    deadline_tick_s: float = 0.02
+    deadline_tick_s: float = 0.05
     refusal_memory_min_s: float = 0.3
     refusal_memory_max_s: float = 4.0
 

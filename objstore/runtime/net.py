@@ -4,6 +4,10 @@ import asyncio
 import socket
 
 PEER_SILENCE_MAX_S = 10
+STREAM_BYTES_UNDER_WAY = 1 << 20
+"""What the kernel keeps of a stream between two processes of one host: as much as its sender has in hand. With the kernel's own
+208 KiB each piece takes both sides several turns of their loops.
+"""
 Listener = socket.socket
 """A listening socket that somebody else opened, such as the supervisor."""
 
@@ -21,3 +25,10 @@ def tune(transport: asyncio.BaseTransport) -> None:
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PEER_SILENCE_MAX_S // 2)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_SILENCE_MAX_S * 1000)
+
+
+def tune_stream(transport: asyncio.BaseTransport) -> None:
+    """For a connection that carries large bodies. TCP finds its sizes by itself."""
+    peer = transport.get_extra_info("socket")
+    if peer is not None and peer.family not in (socket.AF_INET, socket.AF_INET6):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BYTES_UNDER_WAY)

@@ -18,12 +18,13 @@ from objstore.model.listing import Listed
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Progress
 from objstore.runtime.pacing import TokenBucket
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.digest import Digests, to_bytes
 from objstore.tables.draft import State, figures_of, load_state
 from objstore.tables.neighbours import Neighbours
 from objstore.tables.operations import Correct
 from objstore.tables.pairsync import PairSync
+from objstore.tables.place import Place
 from objstore.tables.recount import Count, count
 from objstore.tables.rowkind import added
 from objstore.tables.scanning import places, read_at, readable_state

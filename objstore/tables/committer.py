@@ -87,11 +87,15 @@ class Committer(Generic[K, J]):
 
         Raises what the job was refused with; NodeError busy when too many wait, device_failed when stopped.
         """
-        if self._loop is None or self._stopping:
-            raise NodeError(Code.DEVICE_FAILED, "the device is closed")
         if self._queued >= self._queue_max:
             self.figures.refused += 1
             raise NodeError(Code.BUSY, "too many changes wait for the device")
+        return await self.enqueue(key, job)
+
+    def enqueue(self, key: K, job: J) -> "asyncio.Future[Outcome]":
+        """As `submit`, at once and however many wait. Raises NodeError device_failed when stopped."""
+        if self._loop is None or self._stopping:
+            raise NodeError(Code.DEVICE_FAILED, "the device is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._queued += 1
         with self._wake:
@@ -102,7 +106,7 @@ class Committer(Generic[K, J]):
             if self._idle:
                 self._idle = False
                 self._wake.notify()
-        return await future
+        return future
 
     # --- the writer thread -------------------------------------------------------------------------------------
 

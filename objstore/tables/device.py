@@ -12,22 +12,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from threading import Lock
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.runtime.committer import node_error as os_node_error
-from objstore.runtime.interface import Clock, CrashPoints, Disk
+from objstore.runtime.interface import Clock, CrashPoints, Disk, Notes
 from objstore.tables import quarantine, schema
 from objstore.tables.cache import OPEN_MAX, ClosedStates, OpenDatabases
 from objstore.tables.committer import QUEUE_MAX, Committer
 from objstore.tables.database import Database, Outcome
 from objstore.tables.draft import State
 from objstore.tables.faults import FAULTS, DatabaseFault, is_failed_sync, is_of_one_operation, node_error
-from objstore.tables.operations import Open, Operation
+from objstore.tables.heldrows import HeldRows
+from objstore.tables.operations import Merge, Open, Operation
+from objstore.tables.place import Place
 from objstore.tables.quarantine import COMPANIONS, LOG, set_aside
-from objstore.tables.rowkind import RowKind
 
 logger = logging.getLogger("objstore.tables")
 
@@ -46,27 +47,11 @@ LOGGED_MAX = 32
 TMP = "tmp"  # emptied by the file system when the device is opened
 
 
-class TableDisk(Disk, Protocol):
-    """A disk that can be told of a failed sync which it did not see itself."""
+class TableDisk(Disk, Notes, Protocol):
+    """A disk that can be told of a failed sync which it did not see itself, and whose journal keeps rows for a moment."""
 
     def fail(self, reason: str) -> None:
         """Refuse all writes from now on."""
-
-
-class Place(NamedTuple):
-    """Where one database is on its device."""
-
-    kind: RowKind[Any]
-    partition: int
-    hash: bytes
-
-    @property
-    def directory(self) -> str:
-        return f"{self.kind.directory}/{self.partition}"
-
-    @property
-    def path(self) -> str:
-        return f"{self.kind.directory}/{self.partition}/{self.hash.hex()}.db"
 
 
 class Action(ABC, Generic[T_co]):
@@ -112,13 +97,16 @@ class TableDevice:
         self.committer: Committer[Place, Job] = Committer(
             name, self._run_group, self._close_all, self._settled, queue_max=queue_max
         )
+        self.rows = HeldRows(name, disk, self.committer.enqueue)
 
     def start(self) -> None:
         """From the event loop that will use it."""
         self.committer.start()
+        self.rows.start()
 
     async def stop(self) -> None:
         """Finish what is queued, then close all databases."""
+        await self.rows.stop()
         await self.committer.stop()
 
     # --- from the event loop -----------------------------------------------------------------------------------
@@ -145,7 +133,10 @@ class TableDevice:
         return self.closed.get(self.path_of(place)) if database is None else database.state
 
     async def opened(self, place: Place, name: str) -> Database[Any] | None:
-        """The database, None when there is none; a `name` of "" fits any. Raises NodeError."""
+        """The database, None when there is none; a `name` of "" fits any. Rows held for it are in it, unless it is locked (see
+        HeldRows.tried). Raises NodeError.
+        """
+        await self.rows.tried(place)
         database = self._open.get(place)
         if database is None:
             try:
@@ -162,6 +153,11 @@ class TableDevice:
         """Run one operation; what it changed is durable when this returns. Raises NodeError."""
         return await self._submit(place, operation)
 
+    async def merge(self, place: Place, merge: Merge[Any]) -> None:
+        """As `apply`, but rows alone may wait for being written with others: they are durable, and seen by all who ask here."""
+        if not await self.rows.take(place, merge, self._open.get(place)):
+            await self.apply(place, merge)
+
     async def act(self, place: Place, action: Action[T]) -> T:
         """Do something to the database as a whole. Raises NodeError."""
         return await self._submit(place, action)
@@ -169,11 +165,19 @@ class TableDevice:
     async def _submit(self, place: Place, job: Operation[Any, T] | Action[T]) -> T:
         if self.disk.failed is not None:
             raise NodeError(Code.DEVICE_FAILED, self.disk.failed)
+        self.rows.write(place)
         result: T = await self.committer.submit(place, job)
         return result
 
     async def read(self, place: Place, database: Database[R], fn: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `fn` on a reading connection in a reader thread. Raises NodeError; a corrupt database is quarantined first."""
+        """Run `fn` on a reading connection in a reader thread, after all rows held for it were written. Raises NodeError; a corrupt
+        database is quarantined first.
+        """
+        await self.rows.written(place)
+        return await self.read_as_it_is(place, database, fn)
+
+    async def read_as_it_is(self, place: Place, database: Database[R], fn: Callable[[sqlite3.Connection], T]) -> T:
+        """The same without the rows that are held for it."""
 
         def run() -> T:
             try:

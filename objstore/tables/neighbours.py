@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from objstore.formats.messages import Address, IndexTarget
 from objstore.placement.places import Placement, Replica
-from objstore.tables.device import Place
+from objstore.tables.place import Place
 
 
 class Holders(NamedTuple):

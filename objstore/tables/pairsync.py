@@ -30,9 +30,10 @@ from objstore.runtime.pacing import TokenBucket
 from objstore.tables.changes import Changes, decode_rows, encode_rows, read_changes
 from objstore.tables.comparison import WHOLE_ROWS_MIN, Need, acknowledged, need, same, settings_digest
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
 from objstore.tables.operations import Merge, Take
+from objstore.tables.place import Place
 from objstore.tables.service import TableService
 from objstore.tables.transfer import send_database
 

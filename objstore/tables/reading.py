@@ -1,6 +1,7 @@
 """Reads one page of a listing from a database."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -43,8 +44,9 @@ def read_page(
     *,
     raw: bool = False,
     rows_max: int = PAGE_ROWS_LOOKED_AT_MAX,
+    held: Sequence[R] = (),
 ) -> PageRead[R]:
-    """Blocking. Raises sqlite3.Error.
+    """Of what the database has, and of rows `held` that it has not taken in yet. Blocking. Raises sqlite3.Error.
 
     The digest is xxh3-128 over one line of JSON for each row looked at: what the page follows from (see `model.listing`).
     """
@@ -53,11 +55,12 @@ def read_page(
     looked_at = size = 0
     while (span := page.span) is not None and looked_at < rows_max and size < PAGE_BYTES_MAX:
         cursor = connection.execute(*_statement(kind, span, query.reverse))
+        merged = _Merged(cursor, kind, span, held, query.reverse) if held else None
         try:
             while True:
                 fit = 1 + (PAGE_BYTES_MAX - size) // ROW_BYTES_MAX
                 wanted = min(page.room, rows_max - looked_at, fit, FOLDING_BATCH_ROWS if query.delimiter else BATCH_ROWS_MAX)
-                rows = kind.unpack(cursor.fetchmany(wanted))
+                rows = kind.unpack(cursor.fetchmany(wanted)) if merged is None else merged.fetch(wanted)
                 seen = page.look(rows)
                 lines = _encode_lines(seen)
                 digest.update(lines)
@@ -70,6 +73,38 @@ def read_page(
         finally:
             cursor.close()  # an open statement would keep the write-ahead log from being reset
     return PageRead(page.items, digest.digest(), page.until)
+
+
+class _Merged(Generic[R]):
+    """Rows of a cursor and others, in one order of names."""
+
+    def __init__(self, cursor: sqlite3.Cursor, kind: RowKind[R], span: Span, held: Sequence[R], reverse: bool) -> None:
+        self._cursor = cursor
+        self._kind = kind
+        self._sign = -1 if reverse else 1
+        self._held = sorted((row for row in held if row.name in span), key=lambda row: row.name, reverse=not reverse)  # a stack
+        self._read: list[R] = []
+
+    def fetch(self, count: int) -> list[R]:
+        """As fetchmany."""
+        if len(self._read) < count:
+            self._read += self._kind.unpack(self._cursor.fetchmany(count - len(self._read)))
+        found: list[R] = []
+        ended, at = len(self._read) < count, 0
+        while len(found) < count and (at < len(self._read) or (ended and self._held)):
+            if not self._held or (at < len(self._read) and self._comes_first(self._read[at], self._held[-1])):
+                found.append(self._read[at])
+                at += 1
+            elif at < len(self._read) and self._read[at].name == self._held[-1].name:
+                found.append(self._kind.merge(self._read[at], self._held.pop()))
+                at += 1
+            else:
+                found.append(self._kind.normal(self._held.pop()))
+        del self._read[:at]
+        return found
+
+    def _comes_first(self, row: R, other: R) -> bool:
+        return row.name < other.name if self._sign > 0 else row.name > other.name
 
 
 def _statement(kind: RowKind[R], span: Span, reverse: bool) -> tuple[str, list[str]]:

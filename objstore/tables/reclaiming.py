@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
 from objstore.tables.operations import Forget
+from objstore.tables.place import Place
 from objstore.tables.scanning import read_at
 
 ROWS_PER_TRANSACTION = 1000

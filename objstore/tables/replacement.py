@@ -12,9 +12,10 @@ from objstore.formats.settings import merge_settings
 from objstore.model.errors import Code, NodeError
 from objstore.tables.changes import Changes, decode_rows, read_changes
 from objstore.tables.database import Database
-from objstore.tables.device import Action, Place, TableDevice
+from objstore.tables.device import Action, TableDevice
 from objstore.tables.draft import Draft, State
 from objstore.tables.faults import FAULTS, is_failed_sync, node_error
+from objstore.tables.place import Place
 from objstore.tables.quarantine import COMPANIONS
 
 ROWS_AT_ADOPTION_MAX = 1000

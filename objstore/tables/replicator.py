@@ -21,11 +21,12 @@ from objstore.placement.places import Replica
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Clock, Progress
 from objstore.tables.comparison import Need, acknowledged, need
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
 from objstore.tables.neighbours import Holders, Neighbours
 from objstore.tables.operations import ReportTo
 from objstore.tables.pairsync import Gone, Pair, PairSync
+from objstore.tables.place import Place
 from objstore.tables.reclaiming import Reclaimer
 from objstore.tables.replacement import Remove
 from objstore.tables.scanning import places, readable_state, states_of

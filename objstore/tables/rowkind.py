@@ -53,6 +53,8 @@ class RowKind(Generic[R]):
     merge: Callable[[R, R], R]
     normal: Callable[[R], R]
     weigh: Callable[[Sequence[R]], Tally]
+    json: str = ""
+    """A row as the array that `row` is in JSON, in SQL, with numbers for truth values; "" where listings are read row by row."""
 
     @property
     def column_names(self) -> tuple[str, ...]:

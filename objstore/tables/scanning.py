@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from objstore.model.errors import Code, NodeError
-from objstore.tables.device import LetGo, Place, TableDevice
+from objstore.tables.device import LetGo, TableDevice
 from objstore.tables.draft import State, load_state
 from objstore.tables.faults import FAULTS, node_error
+from objstore.tables.place import Place
 from objstore.tables.rowkind import RowKind
 from objstore.tables.schema import OldSchema, open_reader
 

@@ -1,8 +1,11 @@
 """What account and container servers share: the requests that name their kind."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
+
+import msgspec
 
 from objstore.formats.messages import (
     CompareTables,
@@ -26,10 +29,12 @@ from objstore.model.timestamps import from_seconds
 from objstore.rpc.interface import CallContext, Dispatcher, Exchange, Handler, StreamHandler
 from objstore.runtime.interface import Clock
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State, stats_of
 from objstore.tables.leases import Leases
 from objstore.tables.operations import Operation, Write
+from objstore.tables.place import Place
+from objstore.tables.plainpage import PlainPage, read_plain_page
 from objstore.tables.reading import EMPTY_DIGEST, PageRead, read_page
 from objstore.tables.rowkind import RowKind
 
@@ -163,6 +168,7 @@ class TableService(Generic[R]):
     async def _stat(self, request: Message, context: CallContext) -> TableInfo:
         assert isinstance(request, StatTable)
         device, place = self.place(request.target, request.hash)
+        await device.rows.tried(place)
         database = device.peek(place)
         if database is None or database.state.settings.name != request.name:
             database = await self._opened(device, place, request.name)
@@ -178,9 +184,17 @@ class TableService(Generic[R]):
             return self._page(self._info(None, 0.0), [], EMPTY_DIGEST, "")
         info = self._info(database, 0.0)
         query, raw = request.query, request.raw_rows
-        page: PageRead[R] = await device.read(place, database, lambda c: read_page(c, self.kind, query, raw=raw))
-        rows = [] if request.digest_only else page.rows
-        return self._page(info, rows, page.digest, page.until)  # type: ignore[arg-type]
+        held = device.rows.waiting(place)  # of a database that somebody keeps locked: it can be read all the same
+
+        def read(connection: sqlite3.Connection) -> PageRead[R] | PlainPage:
+            plain = None if raw or held else read_plain_page(connection, self.kind, query)
+            return plain or read_page(connection, self.kind, query, raw=raw, held=held)
+
+        page = await device.read_as_it_is(place, database, read)
+        if isinstance(page, PageRead):
+            return self._page(info, [] if request.digest_only else page.rows, page.digest, page.until)  # type: ignore[arg-type]
+        answer = ObjectPage(info, [], page.digest, page.until, b"" if request.digest_only else page.packed, page.dead)
+        return answer if request.packed else msgspec.structs.replace(answer, rows=answer.all_rows(), packed=b"")
 
     async def _opened(self, device: TableDevice, place: Place, name: str) -> Database[R] | None:
         """None also for one without a name: a crash came between its making and the first change, which names it."""

@@ -23,10 +23,10 @@ from objstore.rpc.interface import CallContext, Dispatcher, Exchange
 from objstore.runtime.interface import Clock
 from objstore.tables.changes import Changes, decode_rows, read_changes
 from objstore.tables.comparison import table_state
-from objstore.tables.device import Place
 from objstore.tables.draft import State
 from objstore.tables.neighbours import Neighbours
 from objstore.tables.operations import Take
+from objstore.tables.place import Place
 from objstore.tables.scanning import state_of, states_of
 from objstore.tables.service import TableService, on_kind, on_stream_of_kind
 from objstore.tables.transfer import Receiver

@@ -19,8 +19,9 @@ from objstore.runtime.interface import Clock, OpenFile
 from objstore.runtime.pacing import TokenBucket
 from objstore.tables.comparison import table_state
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import figures_of, load_state
+from objstore.tables.place import Place
 from objstore.tables.quarantine import COMPANIONS
 from objstore.tables.recount import count
 from objstore.tables.replacement import adopt, guarded

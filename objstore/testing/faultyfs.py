@@ -28,8 +28,8 @@ T = TypeVar("T")
 ANY = "*"
 OPERATIONS = (
     *("create_temp", "publish", "discard", "open", "open_append", "make_directory", "sync_directory", "list_directory"),
-    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of"),
-    *("write", "pread", "size", "set_attribute", "get_attribute", "sync"),
+    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of", "open_write", "sync_all"),
+    *("write", "pwrite", "pread", "size", "set_attribute", "get_attribute", "sync"),
 )
 """What can fail: the methods of FileSystem, and those of OpenFile that raise."""
 CONSUMING = frozenset(("write", "set_attribute", "make_directory", "create_temp"))
@@ -144,6 +144,10 @@ class FaultyFile:
         self._reach("write", self.path, len(data))
         self.inner.write(data)
 
+    def pwrite(self, data: bytes, offset: int) -> None:
+        self._reach("pwrite", self.path, len(data))
+        self.inner.pwrite(data, offset)
+
     def pread(self, size: int, offset: int) -> bytes:
         self._reach("pread", self.path, 0)
         return self.inner.pread(size, offset)
@@ -218,6 +222,22 @@ class FaultyFileSystem:
     def open_append(self, path: str) -> OpenFile:
         self.reach("open_append", path)
         return self._wrapped(self.inner.open_append(path), path)
+
+    def open_write(self, path: str) -> OpenFile:
+        self.reach("open_write", path)
+        return self._wrapped(self.inner.open_write(path), path)
+
+    @property
+    def can_sync_all(self) -> bool:
+        return self.inner.can_sync_all
+
+    def sync_all(self) -> None:
+        try:
+            self.reach("sync_all", "")
+        except OSError as error:
+            self.sync_failed(error, "")
+            raise
+        self.inner.sync_all()
 
     def make_directory(self, path: str) -> list[str]:
         self.reach("make_directory", path)

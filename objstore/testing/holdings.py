@@ -12,7 +12,7 @@ from objstore.formats.filenames import FileKind, FileName, file_name, parse_file
 from objstore.formats.objectmeta import ATTRIBUTE, Damaged, UnknownFormat, decode, decode_version
 from objstore.model.timestamps import to_swift
 from objstore.model.version import Version
-from objstore.runtime.filesystem import ATTRIBUTE_PREFIX
+from objstore.runtime.realfile import ATTRIBUTE_PREFIX
 from objstore.testing.failures import ClusterError
 from objstore.testing.layout import Member
 from ring.hashing import hash_path, partition_of

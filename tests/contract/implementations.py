@@ -15,6 +15,8 @@ from objstore.runtime.clock import SystemClock
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, Disk, FileSystem
+from objstore.runtime.journal import open_journal
+from objstore.runtime.knobs import Knobs
 from objstore.runtime.rng import SystemRng
 from objstore.testing.faultyfs import DiskFaults, FaultyFileSystem
 from tests.faults.crashfs import CrashFileSystem
@@ -36,8 +38,9 @@ def named_temp_files(path: Path) -> FileSystem:
 
 
 @asynccontextmanager
-async def real_disk(path: Path) -> AsyncIterator[Disk]:
-    disk = RealDisk("sda", RealFileSystem(str(path)))
+async def real_disk(path: Path, *, journal: bool = False) -> AsyncIterator[Disk]:
+    fs = RealFileSystem(str(path))
+    disk = RealDisk("sda", fs, journal=open_journal(fs, Knobs(), None) if journal else None)
     yield disk
     await asyncio.wait_for(disk.close(), 5)
 
@@ -72,7 +75,7 @@ FILE_SYSTEMS: dict[str, MakeFileSystem] = {
     "crash": lambda _: CrashFileSystem(),
     "crash, named temps": lambda _: CrashFileSystem(nameless=False),
 }
-DISKS: dict[str, MakeDisk] = {"real": real_disk}
+DISKS: dict[str, MakeDisk] = {"real": real_disk, "real, with a journal": partial(real_disk, journal=True)}
 CALLERS: dict[str, MakeCaller] = {
     "TCP": partial(sockets, unix=False),
     "Unix sockets": partial(sockets, unix=True),

@@ -84,3 +84,12 @@ async def test_closed(disk: Disk) -> None:
     assert refused.value.code == Code.DEVICE_FAILED
     with pytest.raises(NodeError):
         await disk.run(lambda: 1)
+
+
+async def test_what_was_committed_can_be_settled(disk: Disk) -> None:
+    await disk.settle()
+    await disk.commit(Change("objects/1/a.data", b"body", {"meta": b"m"}))
+    await asyncio.gather(disk.settle(), disk.settle())
+    file = disk.fs.open("objects/1/a.data")
+    assert file.pread(9, 0) == b"body"
+    file.close()

@@ -236,3 +236,23 @@ def test_only_empty_directories_are_removed(fs: FileSystem) -> None:
 
 def test_it_knows_that_it_is_there(fs: FileSystem) -> None:
     assert fs.present()
+
+
+def test_writing_over_a_part_of_a_file(fs: FileSystem) -> None:
+    fs.make_directory("d")
+    store(fs, "d/a", b"0123456789")
+    file = fs.open_write("d/a")
+    file.pwrite(b"xyz", 3)
+    file.pwrite(b"++", 9)
+    file.sync()
+    assert file.pread(99, 0) == b"012xyz678++"
+    file.close()
+    with pytest.raises(FileNotFoundError):
+        fs.open_write("d/missing")
+
+
+def test_all_can_be_synced(fs: FileSystem) -> None:
+    assert fs.can_sync_all
+    fs.make_directory("d")
+    store(fs, "d/a", b"x")
+    fs.sync_all()

@@ -52,6 +52,12 @@ class CrashFile:
         self._at = start + len(piece)
         node.edges.append(self._at)
 
+    def pwrite(self, data: bytes, offset: int) -> None:
+        if self._mode != "write":
+            raise OSError(errno.EBADF, "not open for writing")
+        self._at = offset
+        self.write(data)
+
     def pread(self, size: int, offset: int) -> bytes:
         self._require_open()
         return self.node.data[offset : offset + size]
@@ -153,6 +159,23 @@ class CrashFileSystem:
     def sync_entries(self, directory: DirectoryNode, path: str) -> None:
         directory.sync()
 
+    def sync_tree(self) -> None:
+        """Names first or last makes no difference: nothing comes in between."""
+        for node in self._nodes():
+            node.sync()
+
+    def _nodes(self) -> list[Node]:
+        """All that there is, each once."""
+        found: dict[int, Node] = {}
+        queue: list[Node] = [self.root]
+        while queue:
+            node = queue.pop()
+            if id(node) not in found:
+                found[id(node)] = node
+                if isinstance(node, DirectoryNode):
+                    queue += [*node.entries.values(), *node.durable.values()]
+        return list(found.values())
+
     # --- failed syncs ------------------------------------------------------------------------------------------
 
     def require_sound(self) -> None:
@@ -168,6 +191,15 @@ class CrashFileSystem:
         """A sync of the directory failed: the operations since the last one stay undecided for ever."""
         for step in self.directory(path).pending:
             step.lost = True
+
+    def lose_all(self) -> None:
+        """A sync of everything failed: all that was not durable stays undecided for ever."""
+        for node in self._nodes():
+            if isinstance(node, FileNode):
+                node.lost = node.lost or node.dirty
+            else:
+                for step in node.pending:
+                    step.lost = True
 
     # --- directories -------------------------------------------------------------------------------------------
 
@@ -211,6 +243,13 @@ class CrashFileSystem:
         self.require_sound()
         self.note("sync_directory")
         self.sync_entries(directory, path)
+
+    can_sync_all = True
+
+    def sync_all(self) -> None:
+        self.require_sound()
+        self.note("sync_all")
+        self.sync_tree()
 
     def list_directory(self, path: str) -> list[str]:
         try:
@@ -294,6 +333,9 @@ class CrashFileSystem:
         if not isinstance(node, FileNode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         return node
+
+    def open_write(self, path: str) -> CrashFile:
+        return CrashFile(self, self._file(path), "write")
 
     def open_append(self, path: str) -> CrashFile:
         directory, name = self._place(path)

@@ -3,7 +3,9 @@
 A file keeps of its unsynced content nothing, all, its size without the data, or a part torn at 512 bytes, at 4 KiB or between two
 writes; its attributes the old ones or the new. Of a directory's pending steps any subset happened ("wild"), which includes every
 prefix ("ordered", what journalling file systems do). Up to LIMIT combinations (twelve independent steps) all are listed; beyond,
-all ordered ones as far as LIMIT, both extremes, and SAMPLES wild ones drawn from a seed.
+all ordered ones as far as LIMIT, both extremes, and SAMPLES wild ones drawn from a seed. Where names and contents are undecided
+together (a journal not settled) and there are more than TOGETHER_MAX combinations, so many are drawn instead: each name and each
+content by itself, and each ordered prefix of the names with contents drawn.
 """
 
 import random
@@ -17,6 +19,8 @@ from tests.faults.crashnodes import Content, DirectoryNode, FileNode, Image, Nod
 
 LIMIT = 1 << 12
 SAMPLES = 256
+TOGETHER_MAX = 1 << 8
+TOGETHER_SAMPLES = 40
 SECTOR, BLOCK = 512, 4096
 EDGES_MAX = 3
 
@@ -54,6 +58,11 @@ def crash_images(fs: CrashFileSystem, seed: int = 0, figures: Figures | None = N
     directories = [directory for directory in reachable(fs.root) if directory.pending and directory is not tmp]
     steps = sum(len(directory.pending) for directory in directories)
     temps = _temp_choices(fs, tmp)
+    contents = prod(len(fates(file, draws)) for file in _dirty_with_names(fs, tmp))
+    if steps and contents > 1 and (1 << steps) * contents > TOGETHER_MAX:
+        figures.sampled += 1
+        yield from _drawn_together(fs, directories, temps, random.Random(f"{seed} {steps} {contents}"), figures)
+        return
     if 1 << steps <= LIMIT:
         plans = product(*([Choice(d, subset) for subset in _subsets(d)] for d in directories))
         yield from _images_of(fs, directories, plans, temps, tmp, figures)
@@ -66,6 +75,44 @@ def crash_images(fs: CrashFileSystem, seed: int = 0, figures: Figures | None = N
     for _ in range(SAMPLES):
         ordered.append(tuple(Choice(d, tuple(s for s in d.pending if rng.random() < 0.5)) for d in directories))
     yield from _images_of(fs, directories, ordered, temps, tmp, figures)
+
+
+def _dirty_with_names(fs: CrashFileSystem, tmp: Node | None) -> list[FileNode]:
+    found: dict[int, FileNode] = {}
+    for directory in reachable(fs.root):
+        if directory is not tmp:
+            for node in (*directory.entries.values(), *directory.durable.values()):
+                if isinstance(node, FileNode) and node.dirty:
+                    found[id(node)] = node
+    return list(found.values())
+
+
+def _drawn_together(
+    fs: CrashFileSystem, directories: list[DirectoryNode], temps: list[Entries], rng: random.Random, figures: Figures
+) -> Iterator[Image]:
+    plans = [
+        tuple(Choice(d, tuple(d.pending[: round(len(d.pending) * part)])) for d in directories) for part in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    plans *= TOGETHER_SAMPLES // 20
+    plans += [
+        tuple(Choice(d, tuple(s for s in d.pending if rng.random() < 0.5)) for d in directories) for _ in range(TOGETHER_SAMPLES)
+    ]
+    pairs = [(id(step), id(step.pair)) for d in directories for step in d.pending if step.pair is not None]
+    tmp = fs.root.entries.get(TMP)
+    for plan in plans:
+        happened: frozenset[int] = frozenset().union(*(choice.happened for choice in plan))
+        if any((one in happened) != (other in happened) for one, other in pairs):
+            continue
+        chosen = {id(d): choice.entries for d, choice in zip(directories, plan, strict=True)}
+        chosen[id(tmp)] = rng.choice(temps)
+        of: dict[int, Content] = {}
+
+        def fate(file: FileNode, of: dict[int, Content] = of) -> Content:
+            if file.dirty and id(file) not in of:
+                of[id(file)] = rng.choice(fates(file, figures.draws))
+            return of.get(id(file), file.durable)
+
+        yield flat(fs.root, lambda directory, chosen=chosen: chosen.get(id(directory), directory.durable), fate)  # type: ignore[misc]
 
 
 def _subsets(directory: DirectoryNode) -> Iterator[tuple[Step, ...]]:

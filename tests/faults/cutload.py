@@ -24,7 +24,8 @@ from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, CrashPoints
 from objstore.runtime.knobs import Knobs
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
+from objstore.tables.place import Place
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, QUICK, Cluster, Node, get, put
 
 CONTAINER = "cuts"
@@ -102,6 +103,13 @@ class DirectoriesNotSynced(RealFileSystem):
             super().sync(fd, directory)
 
 
+class NothingSyncedAtOnce(RealFileSystem):
+    """The journal forgets what nobody has synced."""
+
+    def sync_all(self) -> None:
+        pass
+
+
 class RowsNotSynced(TableDevice):
     """SQLite's synchronous=NORMAL: a commit leaves its write-ahead log to the kernel."""
 
@@ -149,10 +157,11 @@ class OneIsEnough(CallsAsTasks):
         return await self._inner.open(address, request, timeout_s=timeout_s, txn=txn)
 
 
-FILE_SYSTEMS = {"files": FilesNotSynced, "directories": DirectoriesNotSynced}
+FILE_SYSTEMS = {"files": FilesNotSynced, "directories": DirectoriesNotSynced, "settled": NothingSyncedAtOnce}
 TABLE_DEVICES = {"files": RowsElsewhere, "directories": RowsElsewhere, "rows": RowsNotSynced}
-SETTINGS = ("right", "files", "directories", "rows", "quorum")
-"""`right`, and what is set wrong in the controls."""
+SETTINGS = ("right", "direct", "files", "directories", "rows", "quorum", "settled")
+"""`right`; `direct`: right too, without a journal; and what is set wrong in the controls."""
+WITHOUT_JOURNAL = ("direct", "files", "directories", "rows")
 
 
 class CutCluster(Cluster):
@@ -162,6 +171,7 @@ class CutCluster(Cluster):
         class OfSetting(Node):
             file_system = FILE_SYSTEMS.get(setting, RealFileSystem)
             table_device = TABLE_DEVICES.get(setting, TableDevice)
+            journal = setting not in WITHOUT_JOURNAL
 
         self.node = OfSetting
         self.setting = setting

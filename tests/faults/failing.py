@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.crashfs import CrashFile, CrashFileSystem
+from tests.faults.crashnodes import Image
 
-FILE_CALLS = ("write", "pread", "size", "set_attribute", "get_attribute", "sync")
+FILE_CALLS = ("write", "pwrite", "pread", "size", "set_attribute", "get_attribute", "sync")
 FS_CALLS = (
     *("create_temp", "publish", "open", "open_append", "make_directory", "sync_directory", "list_directory"),
-    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of"),
+    *("directory_state", "remove_directory", "unlink", "rename", "allocate", "free", "size_of", "open_write", "sync_all"),
 )
 GROWING = frozenset(("create_temp", "publish", "open_append", "make_directory", "allocate", "write", "set_attribute", "sync"))
 """What a full disk or quota refuses; `sync` where space was promised by delayed allocation."""
-CHANGING = GROWING | {"sync_directory", "remove_directory", "unlink", "rename"}
+CHANGING = GROWING | {"sync_directory", "remove_directory", "unlink", "rename", "pwrite", "open_write", "sync_all"}
 """What a read-only file system refuses."""
 LASTING = {
     errno.EIO: frozenset((*FILE_CALLS, *FS_CALLS)),
@@ -24,7 +25,7 @@ LASTING = {
     errno.EROFS: CHANGING,
 }
 """What goes on failing with each error."""
-HALF_DONE = frozenset(("write", "publish", "rename", "unlink", "make_directory", "open_append", "set_attribute"))
+HALF_DONE = frozenset(("write", "publish", "rename", "unlink", "make_directory", "open_append", "set_attribute", "pwrite"))
 """What may have had its effect, or half of it, although it reported an error."""
 
 
@@ -46,12 +47,17 @@ class Injection:
 class FailingFileSystem(CrashFileSystem):
     """Fails as told from `arm` on. `calls` counts them, `failed` names those that failed, the first of them the `first`-th."""
 
-    def arm(self, injection: Injection) -> None:
-        self.injection: Injection | None = injection
-        self.calls = self.first = 0
-        self.failed: list[str] = []
+    def __init__(self, image: Image = (), *, nameless: bool = True) -> None:
+        """Files opened before `arm` fail too."""
+        self.injection: Injection | None = None
+        super().__init__(image, nameless=nameless)
         for name in FS_CALLS:
             setattr(self, name, self._wrapped(name, getattr(CrashFileSystem, name).__get__(self)))
+
+    def arm(self, injection: Injection) -> None:
+        self.injection = injection
+        self.calls = self.first = 0
+        self.failed: list[str] = []
 
     def disarm(self) -> None:
         self.injection = None
@@ -81,7 +87,9 @@ class FailingFileSystem(CrashFileSystem):
         self.first = self.first or self.calls
         error = OSError(injection.code, os.strerror(injection.code))
         if injection.late:
-            result = call(*(bytes(argument[: len(argument) // 2]) if name == "write" else argument for argument in arguments))
+            if name in ("write", "pwrite"):
+                arguments = (bytes(arguments[0][: len(arguments[0]) // 2]), *arguments[1:])
+            result = call(*arguments)
             for changed in result if name == "make_directory" else ():
                 self.sync_entries(self.directory(changed), changed)  # as the interface promises
         if name == "sync":
@@ -90,6 +98,9 @@ class FailingFileSystem(CrashFileSystem):
         elif name == "sync_directory":
             self.lose_names(arguments[0])
             self.sync_failed(error, arguments[0])
+        elif name == "sync_all":
+            self.lose_all()
+            self.sync_failed(error, "")
         self.lost = self.lost or self.device_lost
         raise error
 
@@ -98,4 +109,4 @@ class FailingFileSystem(CrashFileSystem):
         """Whether what failed obliges the device to refuse all that follows."""
         injection = self.injection
         spared = injection is not None and injection.code in (errno.ENOSPC, errno.EDQUOT)
-        return "sync_directory" in self.failed or ("sync" in self.failed and not spared)
+        return bool({"sync_directory", "sync_all"} & set(self.failed)) or ("sync" in self.failed and not spared)

@@ -15,6 +15,8 @@ from tests.faults.rig import CONTAINER, Containers, ObjectNode, StillClock, Subj
 
 CUTS_MAX = 3
 """A device is cut, cut again while it recovers, and once more."""
+RECOVERIES_CUT_MAX = 50
+"""Of the states of a case with a journal, so many recoveries are cut again: replaying it has many boundaries."""
 
 Rows = tuple[tuple[str, ObjectRow], ...]
 AFTERWARDS_S = 900.0
@@ -23,7 +25,9 @@ AFTERWARDS_S = 900.0
 class World:
     """One device in use: its file system, the server on it, a container server, and the truth."""
 
-    def __init__(self, fs: CrashFileSystem, ledger: Ledger, rows: Rows = (), *, segment_bytes_max: int = 1 << 20) -> None:
+    def __init__(
+        self, fs: CrashFileSystem, ledger: Ledger, rows: Rows = (), *, segment_bytes_max: int = 1 << 20, journal: int = 0
+    ) -> None:
         self.fs = fs
         self.ledger = ledger
         self.clock = StillClock()
@@ -31,7 +35,7 @@ class World:
         self.containers = Containers()
         self.containers.rows.update(rows)
         self.wire.plug(CONTAINER, self.containers.dispatcher)
-        self.node = ObjectNode(fs, self.wire, self.clock, segment_bytes_max=segment_bytes_max)
+        self.node = ObjectNode(fs, self.wire, self.clock, segment_bytes_max=segment_bytes_max, journal=journal)
         self.node.disk.durable = ledger.durable
         self.client = Client(self.node, ledger)
 
@@ -64,6 +68,7 @@ class Recorder:
         self.violations: list[str] = []
         self.figures = Figures()
         self._seen: set[tuple[Image, Truth, Rows]] = set()
+        self._recoveries_cut = 0
         self._queue: deque[tuple[Image, Truth, Rows, int]] = deque()
 
     def watch(self, world: World, truth: Truth | None = None, cuts: int = 0) -> None:
@@ -153,7 +158,8 @@ class Recorder:
             image, truth, rows, cuts = self._queue.popleft()
             try:
                 world = World(self.make(image), ledger, rows, **options)
-                if cuts < CUTS_MAX:
+                if cuts < CUTS_MAX and self._recoveries_cut < RECOVERIES_CUT_MAX:
+                    self._recoveries_cut += bool(options.get("journal"))
                     self.watch(world, truth, cuts)
                 await world.node.start()
                 problems = await check(world, truth)

@@ -3,6 +3,7 @@ of the real disk, so a run repeats exactly.
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from objstore.rpc.interface import CallContext, CallsAsTasks, Dispatcher, Exchan
 from objstore.rpc.local import LocalFirst
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.interface import Change, FileSystem
+from objstore.runtime.journal import Journal, open_journal
 from objstore.runtime.knobs import Knobs
 
 NOW_S = 1_700_000_000.0
@@ -25,7 +27,10 @@ ACCOUNT_CONTAINER = "/acc/con"
 CONTAINER = Address("127.0.0.1", 7)
 NODE = Address("127.0.0.1", 100)
 INDEX = IndexTarget("127.0.0.1", 7, "d9", 5, b"c" * 16)
-KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0)
+KNOBS = Knobs(
+    reserve_bytes_min=1, reserve_percent=0.0, journal_segment_bytes_min=16 << 10, journal_segment_bytes_max=32 << 10,
+    journal_segments_max=3,
+)  # fmt: skip
 
 
 def at(second: float) -> int:
@@ -51,13 +56,23 @@ class StillClock:
 
 
 class InlineDisk(RealDisk):
-    """RealDisk without threads: a group is what queued during one turn of the event loop."""
+    """RealDisk without threads: a group is what queued during one turn of the event loop. With a journal, there is a checkpoint
+    after so many groups.
+    """
 
     durable: Callable[[Change], None] = staticmethod(lambda _: None)
     """Told of each change once the disk promises it."""
 
     def _start(self) -> None:
         self._scheduled = False
+        self._groups_per_checkpoint = 0
+
+    def use(self, journal: Journal | None, groups_per_checkpoint: int) -> None:
+        """From before the first change."""
+        self._journal = self._committer._journal = journal
+        self._groups_per_checkpoint = groups_per_checkpoint
+        if journal is not None:
+            journal.full = self.checkpoint
 
     async def commit(self, change: Change) -> None:
         if not self._scheduled:
@@ -78,6 +93,9 @@ class InlineDisk(RealDisk):
     def _drain(self) -> None:
         while self._unlinks:
             self._unlink_one()
+        if self._groups_per_checkpoint and not self.figures.groups % self._groups_per_checkpoint and self.failed is None:
+            with contextlib.suppress(OSError):  # then the disk has failed
+                self.checkpoint()
 
     async def run(self, fn):  # type: ignore[no-untyped-def]
         await asyncio.sleep(0)
@@ -86,6 +104,9 @@ class InlineDisk(RealDisk):
     async def close(self) -> None:
         self._closing = True
         self._drain()
+        if self.failed is None:
+            with contextlib.suppress(OSError):
+                self.checkpoint()
 
 
 class Containers:
@@ -139,7 +160,10 @@ class ObjectNode:
         *,
         segment_bytes_max: int = 1 << 20,
         replication: ReplicationSettings | None = None,
+        journal: int = 0,
     ) -> None:
+        """`journal`: how many groups come between checkpoints; 0: there is no journal."""
+        self._journal = journal
         self.fs = fs
         self.wire = wire
         self.address = address
@@ -151,6 +175,8 @@ class ObjectNode:
         wire.plug(address, self.dispatcher)
 
     async def start(self) -> None:
+        if self._journal:
+            self.disk.use(open_journal(self.fs, KNOBS, self.log), self._journal)
         await self.server.start()
 
     async def stop(self) -> None:

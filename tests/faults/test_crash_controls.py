@@ -67,6 +67,30 @@ class OpenedAsItIs(CrashFileSystem):
         super()._open()
 
 
+class NothingSyncedAtOnce(CrashFileSystem):
+    """The sync of the whole file system returns at once: the journal forgets what is nowhere else."""
+
+    def sync_tree(self) -> None:
+        pass
+
+
+class JournalNotSynced(CrashFileSystem):
+    """What is written to the journal is left to the kernel."""
+
+    def __init__(self, image: Image = ()) -> None:
+        self._segments: set[int] = set()
+        super().__init__(image)
+
+    def open_write(self, path: str) -> CrashFile:
+        file = super().open_write(path)
+        self._segments.add(file.node.number)
+        return file
+
+    def sync_node(self, node: FileNode) -> None:
+        if node.number not in self._segments:
+            super().sync_node(node)
+
+
 Make = Callable[[Image], CrashFileSystem]
 WRONG: dict[str, tuple[Make, str, str]] = {
     "files not synced": (FilesNotSynced, "put", "refused: corrupt"),
@@ -78,6 +102,23 @@ WRONG: dict[str, tuple[Make, str, str]] = {
     "log not synced": (LogNotSynced, "row waits", "not listed"),
     "log not named": (LogNotNamed, "row waits", "listed"),
 }
+
+
+WRONG_WITH_A_JOURNAL: dict[str, tuple[Make, str, str]] = {
+    "journal not synced": (JournalNotSynced, "put", "refused: corrupt"),
+    "journal not synced, delete": (JournalNotSynced, "delete", "reads as"),
+    "journal not synced, row": (JournalNotSynced, "row waits", "not listed"),
+    "nothing synced at once": (NothingSyncedAtOnce, "a group of each kind", "refused: corrupt"),
+}
+
+
+@pytest.mark.parametrize("setting", WRONG_WITH_A_JOURNAL)
+async def test_a_wrong_setting_of_the_journal_is_seen(setting: str, count: Count) -> None:
+    make, name, symptom = WRONG_WITH_A_JOURNAL[setting]
+    case, recorder = CASES[name], Recorder(make=make, violations_max=5)
+    await recorder.run(case.act, case.setup, **case.options, journal=2)
+    assert any(symptom in violation for violation in recorder.violations), recorder.violations[:3]
+    count("crash controls", **{"wrong settings": 1, "seen": int(bool(recorder.violations))})
 
 
 @pytest.mark.parametrize("setting", WRONG)

@@ -20,7 +20,8 @@ from objstore.object.pending import PendingLog
 from objstore.object.quarantine import Quarantine
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.device import IDENTITY_NAME, DeviceFloor, Identity, write_identity
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
+from objstore.tables.place import Place
 from objstore.tables.quarantine import COMPANIONS, set_aside
 from tests.faults.crashfs import CrashFileSystem
 from tests.faults.crashnodes import FileNode, Image, files_of

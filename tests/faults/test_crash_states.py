@@ -7,6 +7,8 @@ from tests.faults.figures import Count
 from tests.faults.histories import CASES, drawn
 from tests.faults.recorder import Recorder
 
+JOURNALS = (0, 2)
+"""How many groups come between the checkpoints of the journal; 0: all changes are synced one by one."""
 SEEDS = range(1, 9)
 """Each gives between one and four thousand states; print one again with `-k "drawn and 3"`."""
 
@@ -25,18 +27,20 @@ def report(recorder: Recorder, count: Count) -> None:
     assert not recorder.violations, "\n".join(recorder.violations[:5])
 
 
+@pytest.mark.parametrize("journal", JOURNALS)
 @pytest.mark.parametrize("name", CASES)
-async def test_case(name: str, count: Count) -> None:
+async def test_case(name: str, journal: int, count: Count) -> None:
     case, recorder = CASES[name], Recorder()
-    await recorder.run(case.act, case.setup, **case.options)
-    assert recorder.boundaries >= 6 and len(recorder.images) >= 5
+    await recorder.run(case.act, case.setup, **case.options, journal=journal)
+    assert recorder.boundaries >= (4 if journal else 6) and len(recorder.images) >= 5
     report(recorder, count)
 
 
+@pytest.mark.parametrize("journal", JOURNALS)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_drawn(seed: int, count: Count) -> None:
+async def test_drawn(seed: int, journal: int, count: Count) -> None:
     case, recorder = drawn(seed), Recorder(seed=seed)
-    await recorder.run(case.act, case.setup, **case.options)
+    await recorder.run(case.act, case.setup, **case.options, journal=journal)
     assert len(recorder.images) > 500, f"seed {seed} draws too tame a history"
     report(recorder, count)
 
@@ -50,9 +54,10 @@ async def test_case_with_named_temporary_files(name: str, count: Count) -> None:
     report(recorder, count)
 
 
+@pytest.mark.parametrize("journal", JOURNALS)
 @pytest.mark.parametrize("name", ["put", "large put", "overwrite", "delete of nothing", "row waits", "a group of new objects"])
-async def test_killed_and_later_cut(name: str, count: Count) -> None:
+async def test_killed_and_later_cut(name: str, journal: int, count: Count) -> None:
     case, recorder = CASES[name], Recorder()
-    await recorder.run_killed(case.act, case.setup, **case.options)
+    await recorder.run_killed(case.act, case.setup, **case.options, journal=journal)
     assert len(recorder.images) > 20
     report(recorder, count)

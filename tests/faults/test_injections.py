@@ -124,14 +124,15 @@ def injections(number: int) -> Iterator[Injection]:
     yield Injection(number, late=True)
 
 
+@pytest.mark.parametrize("journal", [0, 2])
 @pytest.mark.parametrize("name", WORK)
-async def test_every_call_fails(name: str, count: Count) -> None:
+async def test_every_call_fails(name: str, journal: int, count: Count) -> None:
     case, done, problems = WORK[name], 0, []
     number, left = 1, True
     while left:
         left = False
         for injection in injections(number):
-            attempt = Attempt(case, injection)
+            attempt = Attempt(case, injection, journal)
             await attempt.run()
             left |= attempt.reached
             if attempt.injected:
@@ -146,21 +147,22 @@ async def test_every_call_fails(name: str, count: Count) -> None:
 class Attempt:
     """One run of a case with one injection."""
 
-    def __init__(self, case: Case, injection: Injection) -> None:
+    def __init__(self, case: Case, injection: Injection, journal: int = 0) -> None:
         self.case = case
+        self.options = {**case.options, "journal": journal}
         self.injection = injection
         self.problems: list[str] = []
         self.fs = FailingFileSystem()
         self.ledger = Ledger()
 
     async def run(self) -> None:
-        world = World(self.fs, self.ledger, **self.case.options)
+        world = World(self.fs, self.ledger, **self.options)
         await world.node.start()
         if self.case.setup is not None:
             await self.case.setup(world)
             await world.node.stop()
             self.fs = FailingFileSystem(world.fs.image())
-            world = World(self.fs, self.ledger, world.rows(), **self.case.options)
+            world = World(self.fs, self.ledger, world.rows(), **self.options)
             await world.node.start()
         self.fs.arm(self.injection)
         refusal = await self._act(world)
@@ -194,7 +196,7 @@ class Attempt:
         images = [self.fs.image(), *islice(crash_images(self.fs), CUTS_MAX)]
         await world.node.stop()
         for image in dict.fromkeys(images):
-            again = World(CrashFileSystem(image), self.ledger, rows, **self.case.options)
+            again = World(CrashFileSystem(image), self.ledger, rows, **self.options)
             try:
                 await again.node.start()
                 found = await sound(again, truth)

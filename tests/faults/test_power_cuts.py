@@ -55,10 +55,11 @@ def cut(*options: str) -> tuple[dict[str, int], list[str]]:
     return said["figures"], said["problems"]
 
 
-def test_nothing_acknowledged_is_lost(count: Count) -> None:
-    figures, problems = cut("--cuts", str(CUTS), "--seconds", str(SECONDS))
+@pytest.mark.parametrize(("setting", "share"), [("right", 0.7), ("direct", 0.3)])
+def test_nothing_acknowledged_is_lost(setting: str, share: float, count: Count) -> None:
+    figures, problems = cut("--cuts", str(int(CUTS * share)), "--seconds", str(SECONDS * share), "--setting", setting)
     count("power cuts", **figures)
-    assert figures["cuts"] >= CUTS / 4, "the machine is too slow to say anything"
+    assert figures["cuts"] >= CUTS * share / 4, "the machine is too slow to say anything"
     assert figures["objects"] > figures["cuts"] and figures["rows"] > figures["cuts"]
     assert not problems, "\n".join(problems)
 
@@ -70,11 +71,13 @@ def test_nothing_acknowledged_is_lost(count: Count) -> None:
         ("directories", "lost objects"),
         ("rows", "lost rows"),
         ("quorum", "lost objects"),
+        ("settled", "lost objects"),
     ],
 )
 def test_a_wrong_setting_loses(setting: str, symptom: str, count: Count) -> None:
-    """Files not synced, directories not synced, SQLite's synchronous=NORMAL, one of three replicas is enough. What a cut meets of
-    it is chance: a row without its object (`wrong`) shows it as well, and a few more cuts do if the first ones do not.
+    """Files not synced, directories not synced, SQLite's synchronous=NORMAL, one of three replicas is enough, a journal that
+    forgets too early. What a cut meets of it is chance: a row without its object (`wrong`) shows it as well, and a few more cuts do
+    if the first ones do not.
     """
     seen, problems = 0, []
     for seed in range(1, CONTROL_ATTEMPTS_MAX + 1):

@@ -11,7 +11,8 @@ import pytest
 
 from objstore.model.errors import Code
 from objstore.tables import schema
-from objstore.tables.device import Action, Place, TableDevice
+from objstore.tables.device import Action, TableDevice
+from objstore.tables.place import Place
 from objstore.testing.faultyfs import DiskFaults, FaultyFileSystem
 from tests.faults.crashnodes import Image
 from tests.faults.crashstates import crash_images

@@ -7,6 +7,7 @@ The text must occur exactly once in the file; a change of the code that moves it
 from tests.mutants.buckets import BUCKET_MUTANTS
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
+from tests.mutants.journal import JOURNAL
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
@@ -24,14 +25,14 @@ FAILING = "tests/faults/test_injections.py::"
 
 MUTANTS: tuple[Mutant, ...] = (
     # --- what is durable before it is acknowledged
-    Mutant("directories are not synced", COMMITTER, "self._fs.sync_directory(path)", "pass", f"{CASES}test_case[put]"),
-    Mutant("files are not synced", COMMITTER, "outcome.file.sync()", "pass", f"{CASES}test_case[put]"),
+    Mutant("directories are not synced", COMMITTER, "self._fs.sync_directory(path)", "pass", f"{CASES}test_case[put-0]"),
+    Mutant("files are not synced", COMMITTER, "outcome.file.sync()", "pass", f"{CASES}test_case[put-0]"),
     Mutant(
         "the parents of a new partition are not synced",
         COMMITTER,
         "changed.update(dict.fromkeys(self._fs.make_directory(parent)))",
         "self._fs.make_directory(parent)",
-        f"{CASES}test_case[put]",
+        f"{CASES}test_case[put-0]",
     ),
     Mutant(
         "names are given before the log is written",
@@ -42,7 +43,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 self._give_name(outcome, {})
             self._append_log(group)
 """,
-        f"'{CASES}test_case[row waits]'",
+        f"'{CASES}test_case[row waits-0]'",
     ),
     Mutant(
         "superseded files are removed before the new name is synced",
@@ -71,21 +72,21 @@ MUTANTS: tuple[Mutant, ...] = (
         WRITER,
         "step.change.log = frame(id_, update)",
         "frame(id_, update)",
-        f"'{CASES}test_case[row waits]'",
+        f"'{CASES}test_case[row waits-0]'",
     ),
     Mutant(
         "the pending log is not synced",
         "objstore/object/pending.py",
         "                self._file.sync()\n",
         "",
-        f"'{CASES}test_case[row waits]'",
+        f"'{CASES}test_case[row waits-0]'",
     ),
     Mutant(
         "rows of changes that never happened are sent",
         "objstore/object/updater.py",
         "return files.timestamp >= row.timestamp and files.newest >= row.meta_timestamp",
         "return files.newest >= row.meta_timestamp",
-        f"{CASES}test_case[pushed]",
+        f"{CASES}test_case[pushed-0]",
     ),
     Mutant(
         "damage to the pending log passes for what a power cut tore",
@@ -100,20 +101,20 @@ MUTANTS: tuple[Mutant, ...] = (
         COMMITTER,
         """raise SyncFailed(error, f"sync of directory {path or '.'}") from error""",
         "pass",
-        f"{FAILING}test_every_call_fails[put]",
+        f"{FAILING}test_every_call_fails[put-0]",
     ),
     Mutant(
         "a failed sync does not fail the device",
         DISK,
         "            self._failed = reason\n",
         "            pass\n",
-        f"{FAILING}test_every_call_fails[put]",
+        f"{FAILING}test_every_call_fails[put-0]",
     ),
     Mutant(
         "a sync after a failed one is believed",
         FILES,
-        "        if self._lost:\n",
-        "        if False:\n",
+        '        if self._lost:\n            raise OSError(errno.EIO, "an earlier sync failed", directory)\n',
+        "",
         "tests/unit/objstore/runtime/test_filesystem.py",
     ),
     Mutant(
@@ -253,5 +254,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *CONSISTENCY,
     *UPLOADS,
     *SIGNATURES,
+    *JOURNAL,
     *WORK,
 )

@@ -22,8 +22,8 @@ WORK = (
     Mutant(
         "a row of a list takes one call more",
         "objstore/api/swift/listings.py",
-        "[_object(row, dates) if isinstance(row, ObjectRow) else",
-        "[_object(row, dates) if isinstance(row, ObjectRow) and callable(dates) else",
+        "        if isinstance(row, Subdir):\n",
+        "        if isinstance(row, Subdir) or not callable(type(row)):\n",
         COUNTED,
     ),
     Mutant(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from html import escape
 
 import msgspec
@@ -69,16 +70,10 @@ def parse_query(fields: dict[str, str], limit_max: int) -> Query:
 class Dates:
     """Timestamps in the form of listings; rows of one second share its text."""
 
-    def __init__(self) -> None:
-        self._seconds: dict[int, str] = {}
-
     def __call__(self, timestamp: int) -> str:
         """`2026-11-22T22:27:57.590410`"""
         seconds, ticks = divmod(timestamp >> IDENTITY_BITS, TICKS_PER_SECOND)
-        text = self._seconds.get(seconds)
-        if text is None:
-            text = self._seconds[seconds] = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}."
-        return f"{text}{ticks:05d}0"
+        return f"{_second(seconds)}{ticks:05d}0"
 
 
 def render_plain(rows: Iterable[ObjectRow | ContainerRow | Subdir]) -> bytes:
@@ -93,7 +88,7 @@ def render_objects(rows: list[ObjectRow | Subdir], media_type: str, container: s
         return render_plain(rows)
     dates = Dates()
     if media_type == "application/json":
-        return _JSON.encode([_object(row, dates) if isinstance(row, ObjectRow) else _Subdir(row.name) for row in rows])
+        return _JSON.encode(_objects(rows))
     parts = [_XML_HEAD, f'<container name="{xml_text(container)}">']
     parts += [_subdir_xml(row) if isinstance(row, Subdir) else _object_xml(row, dates) for row in rows]
     parts.append("</container>")
@@ -120,12 +115,31 @@ def xml_text(text: str) -> str:
     return escape(text.translate(_UNPRINTABLE)) if _XML_SPECIAL.search(text) else text
 
 
-def _object(row: ObjectRow, dates: Dates) -> _Object:
-    changed = dates(row.meta_timestamp if row.meta_timestamp > row.timestamp else row.timestamp)
-    if _SLO_ETAG in row.etag:
-        etag, _, slo_etag = row.etag.partition(_SLO_ETAG)
-        return _LargeObject(row.name, etag, row.size, row.content_type, changed, f'"{slo_etag}"')
-    return _Object(row.name, row.etag, row.size, row.content_type, changed)
+def _objects(rows: list[ObjectRow | Subdir]) -> list[_Object | _Subdir]:
+    """One loop without calls: a page has up to 10,000 rows."""
+    shown: list[_Object | _Subdir] = []
+    known, text = -1, ""
+    for row in rows:
+        if isinstance(row, Subdir):
+            shown.append(_Subdir(row.name))
+            continue
+        timestamp, etag = row.timestamp, row.etag
+        if row.meta_timestamp > timestamp:
+            timestamp = row.meta_timestamp
+        seconds, ticks = divmod(timestamp >> IDENTITY_BITS, TICKS_PER_SECOND)
+        if seconds != known:
+            known, text = seconds, _second(seconds)
+        if _SLO_ETAG in etag:
+            etag, _, slo_etag = etag.partition(_SLO_ETAG)
+            shown.append(_LargeObject(row.name, etag, row.size, row.content_type, f"{text}{ticks:05d}0", f'"{slo_etag}"'))
+        else:
+            shown.append(_Object(row.name, etag, row.size, row.content_type, f"{text}{ticks:05d}0"))
+    return shown
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}."
 
 
 def _container(row: ContainerRow, dates: Dates, policy_name: Callable[[int], str | None]) -> _Container:

@@ -6,7 +6,7 @@ from objstore.api.reading import body_reply
 from objstore.api.reply import Fields, Reply
 from objstore.api.swift.call import Call
 from objstore.api.swift.headers import shown_etag, version_fields
-from objstore.model.octets import bytes_of
+from objstore.model.octets import Octets, bytes_of
 from objstore.model.ranges import Span
 from objstore.proxy.operations import ObjectRead
 from objstore.runtime.interface import Rng
@@ -64,7 +64,7 @@ def _multipart(call: Call, read: ObjectRead, fields: Fields, spans: list[Span], 
     end = f"--{boundary}--".encode()
     length = sum(len(head) + span.length + 2 for head, span in zip(heads, spans, strict=True)) + len(end)
 
-    async def parts() -> AsyncIterator[bytes]:
+    async def parts() -> AsyncIterator[Octets]:
         for head, span in zip(heads, spans, strict=True):
             yield head
             async for piece in read.body(span):

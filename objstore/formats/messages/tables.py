@@ -122,17 +122,31 @@ class ListTable(Message, frozen=True):
     query: Query
     digest_only: bool = False
     raw_rows: bool = False  # all rows of the same range, deleted ones too, no delimiter: for merging two replicas
+    packed: bool = False  # the rows may come in `packed`
 
 
 class ObjectPage(Message, frozen=True):
     """`digest` covers every row (tombstones included) from the marker to the last name the page looked at; two replicas with
-    equal digests and `until` have the same page. `until`: the last name looked at, "" when the listing ended.
+    equal digests and `until` have the same page. `until`: the last name looked at, "" when the listing ended. `packed`: a JSON
+    array of the rows instead of `rows`, `dead` of them tombstones.
     """
 
     info: TableInfo
     rows: list[ObjectRow | Subdir]
     digest: bytes
     until: str
+    packed: bytes = b""
+    dead: int = 0
+
+    def all_rows(self) -> list[ObjectRow | Subdir]:
+        """However they came. Raises msgspec.MsgspecError for a packed page that is none."""
+        if not self.packed:
+            return self.rows
+        rows = _PACKED.decode(self.packed)
+        return [row for row in rows if not row.deleted] if self.dead else [*rows]
+
+
+_PACKED = msgspec.json.Decoder(list[ObjectRow], strict=False)
 
 
 class ContainerPage(Message, frozen=True):

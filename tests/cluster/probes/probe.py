@@ -71,9 +71,12 @@ class Probe:
     # --- faults ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def down(self, *nodes: str) -> Iterator[None]:
-        """These nodes' processes are killed; they run again, and everybody knows, when the block ends."""
-        self.cluster.kill(nodes)
+    def down(self, *nodes: str, orderly: bool = False) -> Iterator[None]:
+        """These nodes' processes are killed, or end in an orderly way; they run again, and everybody knows, when the block ends."""
+        if orderly:
+            self.cluster.terminate(nodes)
+        else:
+            self.cluster.kill(nodes)
         yield
         self.back(*nodes)
 

@@ -16,7 +16,7 @@ def test_what_the_container_knows_as_deleted_goes_again(probe: Probe) -> None:
         assert all(probe.direct.live(probe.path(), replica) == [] for replica in REPLICAS)
         held = probe.cluster.replicas(probe.path(name))
         assert [kinds([one for one in held if one.primary == n]) for n in REPLICAS] == [["data"], ["ts"], ["ts"]]
-        with probe.down(*homes[1:]):  # as if the tombstones had been forgotten long ago
+        with probe.down(*homes[1:], orderly=True):  # as if the tombstones had been forgotten long ago, also by the journals
             for one in probe.cluster.replicas(probe.path(name)):
                 if one.kind == "ts":
                     os.unlink(one.path)

@@ -16,8 +16,8 @@ from objstore.model.timestamps import from_seconds
 from objstore.placement.places import Placement
 from objstore.rpc.interface import Dispatcher
 from objstore.runtime.pacing import TokenBucket
-from objstore.tables.device import Place
 from objstore.tables.operations import Merge
+from objstore.tables.place import Place
 from objstore.tables.scanning import state_of
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, named, put, running
 

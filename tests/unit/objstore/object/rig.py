@@ -34,6 +34,7 @@ from objstore.runtime.clock import SystemClock
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Clock, CrashPoints
+from objstore.runtime.journal import open_journal
 from objstore.runtime.knobs import Knobs
 
 NAME = "/acc/con/obj"
@@ -41,7 +42,7 @@ HASH = hashlib.md5(NAME.encode()).digest()
 CONTAINER = Address("127.0.0.1", 7)
 INDEX = IndexTarget("127.0.0.1", 7, "d9", 5, b"c" * 16)
 NOW_S = 1_700_000_000.0
-KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0)
+KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, journal_segment_bytes_min=128 << 10, settle_s=0.05)
 
 
 def at(second: float) -> int:
@@ -111,6 +112,7 @@ class Node:
         clock: Clock,
         points: CrashPoints | None = None,
         file_system: type[RealFileSystem] = RealFileSystem,
+        journal: bool = True,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
@@ -119,7 +121,8 @@ class Node:
         self.wire = wire
         self.fs = file_system(str(root))
         self.log = PendingLog(self.fs, points=points)
-        self.disk = RealDisk("d1", self.fs, log_sink=self.log, knobs=KNOBS, crash=points)
+        opened = open_journal(self.fs, KNOBS, self.log) if journal else None
+        self.disk = RealDisk("d1", self.fs, log_sink=self.log, journal=opened, knobs=KNOBS, crash=points)
         self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, points, container_wait_s=0.2)
         dispatcher = Dispatcher()
         self.server.register(dispatcher)
@@ -231,10 +234,11 @@ class Rig:
         directory: str = "one",
         points: CrashPoints | None = None,
         file_system: type[RealFileSystem] = RealFileSystem,
+        journal: bool = True,
     ) -> Node:
         """Start a node; on the directory of a stopped one it is that node again."""
         address = Address("127.0.0.1", 100 + len(self.nodes))
-        node = Node(self._tmp_path / directory, self.wire, address, self.clock, points, file_system)
+        node = Node(self._tmp_path / directory, self.wire, address, self.clock, points, file_system, journal)
         self.nodes.append(node)
         await node.server.start()
         return node

@@ -12,7 +12,7 @@ from objstore.object.auditor import OVERHEAD_BYTES, AuditSettings, ObjectAuditor
 from objstore.object.examining import PIECE_BYTES
 from objstore.proxy.store import ClusterStore
 from objstore.runtime.clock import SystemClock
-from objstore.runtime.filesystem import RealFile
+from objstore.runtime.realfile import RealFile
 from tests.unit.objstore.object.audited import AUDITOR, LARGE, expect_made_good, only_file, partition_of
 from tests.unit.objstore.proxy.cluster import OWNER, Cluster, named, put, running
 

@@ -25,17 +25,23 @@ CHANGES: dict[str, Callable[[Node], Awaitable[object]]] = {
     "post": lambda node: node.post(2, {"posted": "yes"}, "p/p"),
     "delete": lambda node: node.delete(2),
 }
-OF_EACH_CHANGE = [point for point in ALL if point not in (UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE)]
+JOURNALED = ("disk.journal_synced", "disk.named", "disk.acknowledged", "disk.all_synced", "disk.settled")
+OF_EACH_CHANGE = [
+    point
+    for point in ALL
+    if point not in (UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE)
+    and point not in ("disk.journal_synced", "disk.all_synced", "disk.settled")
+]
 
 
-def run_and_die(root: Path, point: str, count: int, scenario: Callable[[Node], Awaitable[object]]) -> bool:
+def run_and_die(root: Path, point: str, count: int, scenario: Callable[[Node], Awaitable[object]], *, journal: bool = True) -> bool:
     """Run `scenario` on a node of another process that is killed at the point. Returns whether all of it was acknowledged."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            asyncio.run(_scenario(root, KillAt(ALL, point, count), scenario, writer))
+            asyncio.run(_scenario(root, KillAt(ALL, point, count), scenario, writer, journal))
             status = 0
         finally:
             sys.stderr.flush()
@@ -49,8 +55,8 @@ def run_and_die(root: Path, point: str, count: int, scenario: Callable[[Node], A
     return acknowledged
 
 
-async def _scenario(root: Path, points: KillAt, scenario: Callable[[Node], Awaitable[object]], writer: int) -> None:
-    node = await Rig(root).node(points=points)
+async def _scenario(root: Path, points: KillAt, scenario: Callable[[Node], Awaitable[object]], writer: int, journal: bool) -> None:
+    node = await Rig(root).node(points=points, journal=journal)
     await scenario(node)
     os.write(writer, b"ack")
     await asyncio.sleep(0.5)  # points after the acknowledgement
@@ -78,11 +84,27 @@ def test_killed_on_the_way_of_a_change(tmp_path: Path, change: str, point: str) 
         await node.put(b"old", 1, content_type="o/o")
         await CHANGES[change](node)
 
-    acknowledged = run_and_die(tmp_path, point, 2, scenario)
+    acknowledged = run_and_die(tmp_path, point, 2, scenario, journal=False)
     asyncio.run(check_change(tmp_path, change, acknowledged))
 
 
-async def check_change(root: Path, change: str, acknowledged: bool) -> None:
+@pytest.mark.parametrize("point", JOURNALED)
+@pytest.mark.parametrize("change", ["put", "post", "delete"])
+def test_killed_on_the_way_of_a_change_through_the_journal(tmp_path: Path, change: str, point: str) -> None:
+    settling = point in ("disk.all_synced", "disk.settled")
+
+    async def scenario(node: Node) -> None:
+        await node.put(b"old", 1, content_type="o/o")
+        if settling:
+            await asyncio.sleep(0.2)  # a checkpoint of the first change comes before the second
+        await CHANGES[change](node)
+
+    acknowledged = run_and_die(tmp_path, point, 2, scenario)
+    # Rows that the dead process delivered are not in its log any more once the journal is settled.
+    asyncio.run(check_change(tmp_path, change, acknowledged, rows=point != "disk.settled"))
+
+
+async def check_change(root: Path, change: str, acknowledged: bool, *, rows: bool = True) -> None:
     rig = Rig(root)
     node = await rig.node()
     version, body = await state(node)
@@ -97,13 +119,14 @@ async def check_change(root: Path, change: str, acknowledged: bool) -> None:
         assert body == {"put": b"new", "put_large": LARGE, "post": b"old"}[change]
         assert version.user == ({"posted": "yes"} if change == "post" else {})
     await read_rows(rig, node)
-    row = rig.rows["obj"]
-    assert row.deleted == (version is None)
-    if version is not None:
-        assert (row.timestamp, row.meta_timestamp, row.size) == (version.timestamp, version.meta_timestamp, len(body))
-        assert row.content_type == version.content_type
-    else:
-        assert row.timestamp == at(2)
+    if rows:
+        row = rig.rows["obj"]
+        assert row.deleted == (version is None)
+        if version is not None:
+            assert (row.timestamp, row.meta_timestamp, row.size) == (version.timestamp, version.meta_timestamp, len(body))
+            assert row.content_type == version.content_type
+        else:
+            assert row.timestamp == at(2)
     assert list((node.root / "tmp").iterdir()) == []
     await node.put(b"after", 3)
     assert (await node.get()).body == b"after"
@@ -154,4 +177,5 @@ def test_killed_in_the_middle_of_a_quarantine(tmp_path: Path, point: str) -> Non
 def test_all_points_are_known() -> None:
     """A point added without a test here fails."""
     assert len(ALL) == len(set(ALL))
-    assert set(OF_EACH_CHANGE) | {UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE} == set(ALL)
+    elsewhere = {UPLOAD_PIECE, QUARANTINE_RECORD, QUARANTINE_MOVED, REMOVAL_OLDER_GONE}
+    assert set(OF_EACH_CHANGE) | set(JOURNALED) | elsewhere == set(ALL)

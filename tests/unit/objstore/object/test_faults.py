@@ -15,13 +15,14 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.rows import ObjectRow
 from objstore.object.files import choose, list_partition
 from objstore.object.pending import PendingLog
-from objstore.runtime.filesystem import RealFile, RealFileSystem
+from objstore.runtime.filesystem import RealFileSystem
+from objstore.runtime.realfile import RealFile
 from tests.unit.objstore.object.rig import HASH, Node, Rig, at
 
-FILE_CALLS = ("write", "pread", "size", "set_attribute", "get_attribute", "sync")
+FILE_CALLS = ("write", "pwrite", "pread", "size", "set_attribute", "get_attribute", "sync")
 FS_CALLS = (
     "create_temp", "publish", "open", "open_append", "make_directory", "sync_directory", "list_directory", "rename", "unlink",
-    "allocate", "free",
+    "allocate", "free", "open_write", "sync_all",
 )  # fmt: skip
 
 
@@ -59,20 +60,21 @@ CHANGES: dict[str, Callable[[Node], Any]] = {
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_each_call_of_a_change_fails_once(tmp_path: Path, change: str, error: int) -> None:
+@pytest.mark.parametrize("journal", [True, False])
+async def test_each_call_of_a_change_fails_once(tmp_path: Path, change: str, error: int, journal: bool) -> None:
     fail_at = 0
     while True:
         fail_at += 1
-        acknowledged, injected = await change_with_fault(tmp_path / str(fail_at), change, fail_at, error)
+        acknowledged, injected = await change_with_fault(tmp_path / str(fail_at), change, fail_at, error, journal)
         if not injected:
             assert acknowledged
             break
-    assert fail_at > 10
+    assert fail_at > 7
 
 
-async def change_with_fault(root: Path, change: str, fail_at: int, error: int) -> tuple[bool, bool]:
+async def change_with_fault(root: Path, change: str, fail_at: int, error: int, journal: bool) -> tuple[bool, bool]:
     rig = Rig(root)
-    node = await rig.node(file_system=FaultyFileSystem)
+    node = await rig.node(file_system=FaultyFileSystem, journal=journal)
     assert isinstance(node.fs, FaultyFileSystem)
     await node.put(b"old", 1)
     node.device.index.forget("objects/12")

@@ -14,7 +14,9 @@ from objstore.formats.pending import Scan, scan
 from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
 from objstore.object.updater import ObjectUpdater
-from objstore.runtime.filesystem import RealFile, RealFileSystem
+from objstore.runtime.filesystem import RealFileSystem
+from objstore.runtime.knobs import Knobs
+from objstore.runtime.realfile import RealFile
 from tests.unit.objstore.object.rig import CONTAINER, INDEX, NAME, Node, Rig, at
 
 
@@ -61,12 +63,29 @@ async def test_pending_rows_survive_a_restart(rig: Rig, node: Node) -> None:
     assert segments(again) == []
 
 
-async def test_an_orderly_stop_leaves_no_segment_of_delivered_rows(rig: Rig, node: Node) -> None:
+async def test_an_orderly_stop_leaves_no_segment_of_delivered_rows(rig: Rig) -> None:
+    node = await rig.node(journal=False)
     for second in range(1, 20):
         await node.put(b"x", second)
     assert len(segments(node)) == 1
     await node.stop()
     assert segments(node) == []
+
+
+async def test_records_stay_in_the_journal_until_they_are_cleared_or_it_is_settled(rig: Rig, node: Node) -> None:
+    await node.put(b"x", 1)
+    await node.disk.settle()
+    assert (segments(node), node.log.pending) == ([], 0)
+    rig.wire.down.add(CONTAINER)
+    await node.put(b"x", 2)
+    await node.disk.settle()
+    assert (len(segments(node)), node.log.pending) == (1, 1)
+    node.disk._knobs = Knobs(settle_s=60)
+    await node.put(b"y", 3, name="/acc/con/other", hash_=b"o" * 16)
+    rig.wire.down.clear()
+    forget_failures(node)
+    assert (await updater_pass(node))["sent"] == 2, "what the journal alone holds is sent too"
+    assert (segments(node), node.log.pending) == ([], 0)
 
 
 async def test_rows_delivered_before_a_crash_are_sent_again(rig: Rig, node: Node, tmp_path: Path) -> None:
@@ -173,7 +192,8 @@ async def test_manifests_are_listed_as_what_they_stand_for(rig: Rig, node: Node)
     assert (rig.rows["obj"].size, rig.rows["obj"].etag) == (12345, "e-2")
 
 
-async def test_segments_are_bounded_and_removed_when_cleared(rig: Rig, node: Node) -> None:
+async def test_segments_are_bounded_and_removed_when_cleared(rig: Rig) -> None:
+    node = await rig.node(journal=False)
     node.log._segment_bytes_max = 500
     rig.wire.down.add(CONTAINER)
     for second in range(1, 20):

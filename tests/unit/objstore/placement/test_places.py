@@ -33,13 +33,24 @@ def test_an_object_and_its_container_replicas() -> None:
     assert [replica.address.port for replica in place.replicas] == [6002, 6003, 6004]
     container = hash_path(b"p", b"s", "a", "c")
     assert [(index.port, index.device, index.hash) for index in place.index] == [
-        (6001, "d1", container),
         (6002, "d2", container),
         (6003, "d3", container),
+        (6001, "d1", container),
     ]
 
 
-@pytest.mark.parametrize(("objects", "containers", "ports"), [(2, 3, [6001, 6002]), (4, 3, [6001, 6002, 6003, 6001])])
+def test_a_process_informs_itself_where_it_can() -> None:
+    """Then the loss of a node breaks one pair, not two."""
+    held = rings()
+    for first in range(6):
+        held.container = ring(first, 3)
+        place = Placement(held).object(NAME, 0)
+        ports, told = [replica.address.port for replica in place.replicas], [index.port for index in place.index]
+        assert len(set(told)) == 3
+        assert all(own == other for own, other in zip(ports, told, strict=True) if own in told)
+
+
+@pytest.mark.parametrize(("objects", "containers", "ports"), [(2, 3, [6002, 6003]), (4, 3, [6002, 6003, 6001, 6001])])
 def test_unequal_numbers_of_replicas(objects: int, containers: int, ports: list[int]) -> None:
     place = Placement(rings(objects, containers)).object(NAME, 0)
     assert [index.port for index in place.index] == ports
@@ -72,7 +83,7 @@ def test_a_new_ring_is_followed() -> None:
     held.objects[0], held.container, held.account = ring(4, 3), ring(5, 3), ring(3, 3)
     place = placement.object(NAME, 0)
     assert place.replicas[0].address == Address("127.0.0.1", 6004)
-    assert place.index[0].port == 6005
+    assert [index.port for index in place.index] == [6001, 6005, 6000]
     assert placement.container("a", "c").replicas[0].address.port == 6005
     parent = placement.container("a", "c").parents[0]
     assert parent is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from objstore.account.server import AccountServer
 from objstore.container.server import ContainerServer
+from objstore.container.store import OBJECT_ROWS
 from objstore.formats.messages import Address, GetObject, Message, ObjectReply, StatObject
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, NodeError
@@ -29,6 +30,7 @@ from objstore.runtime.clock import HybridClock, SystemClock
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
+from objstore.runtime.journal import open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.tables.device import TableDevice
 from ring.device import Device
@@ -43,7 +45,9 @@ RESELLER = Context(Identity("admin:admin", frozenset({"admin"}), reseller=True),
 ACCOUNT = "AUTH_test"
 QUICK = ProxyKnobs(node_timeout_s=1.0, straggler_grace_s=0.15, hedge_s=0.05, listing_hedge_s=0.1, stall_s=0.2, failing_min_s=0.2)
 
-_DISK_KNOBS = Knobs(reserve_bytes_min=1, reserve_percent=0.0, reader_threads=1)
+_DISK_KNOBS = Knobs(
+    reserve_bytes_min=1, reserve_percent=0.0, reader_threads=1, journal_segment_bytes_min=256 << 10, settle_s=0.25
+)  # fmt: skip
 
 
 class Node:
@@ -51,13 +55,16 @@ class Node:
 
     file_system: type[RealFileSystem] = RealFileSystem
     table_device: type[TableDevice] = TableDevice
+    journal: bool = False
+    """Without one, a test waits for no sync but those of its own files."""
 
     def __init__(self, number: int, root: Path, network: Network, clock: SystemClock, rings: Rings) -> None:
         self.address = Address("127.0.0.1", 6000 + number)
         self.root = root
         fs = self.file_system(str(root))
         log = PendingLog(fs)
-        self.disk = RealDisk("d1", fs, log_sink=log, knobs=_DISK_KNOBS)
+        journal = open_journal(fs, _DISK_KNOBS, log) if self.journal else None
+        self.disk = RealDisk("d1", fs, log_sink=log, journal=journal, knobs=_DISK_KNOBS)
         self.tables = self.table_device("d1", str(root), self.disk, clock, crash=NoCrashPoints())
         self.dispatcher = Dispatcher()
         caller = network.client(f"node{number}", Dispatcher())
@@ -74,6 +81,7 @@ class Node:
 
     async def start(self) -> None:
         self.tables.start()
+        await self.tables.rows.take_notes([OBJECT_ROWS])
         await self.object.start()
 
     async def run(self, daemon: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from crc32c import crc32c
 
 from objstore.formats.messages import End, Message, OpenPut, Ready
 from objstore.model.errors import Code, NodeError
@@ -63,7 +64,7 @@ async def test_a_refused_sender_cannot_go_on_for_ever(nodes: Nodes) -> None:
     exchange = await client.open(address, put("refuse"), timeout_s=5)
     send_anyway = exchange._link.send_chunk  # type: ignore[attr-defined]
     for _ in range(1000):
-        send_anyway(CHUNK)
+        send_anyway(CHUNK, crc32c(CHUNK))
         await asyncio.sleep(0)
     await eventually(lambda: exchange._link.lost)  # type: ignore[attr-defined]
     assert client.counters.bytes_out < 40 * MIB

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objstore.rpc.frames import (
+    BLOCKS_MAX,
     CHUNK_HEAD_BYTES,
     PACKET_HEAD_BYTES,
     REPLY,
     REQUEST,
+    STREAM_CHUNK_BYTES_MIN,
+    ChunkMemory,
     Event,
     Frame,
     PacketReader,
@@ -44,7 +47,7 @@ def encode(plan: list[list[Frame] | Chunk], key: bytes | None = KEY) -> list[byt
     out = []
     for item in plan:
         if isinstance(item, Chunk):
-            out.append(writer.chunk(item.data) + item.data)
+            out.append(writer.chunk(len(item.data), item.crc) + bytes(item.data))
         else:
             pieces: list[bytes] = []
             for frame in item:
@@ -185,7 +188,7 @@ def test_frames_that_do_not_fit_their_packet(cut: int) -> None:
 def test_large_chunks_are_read_in_place() -> None:
     """The transport fills the chunk's own buffer; the shared one is not in the way."""
     data = random.Random(1).randbytes(LIMIT)
-    head = PacketWriter(KEY).chunk(data)
+    head = PacketWriter(KEY).chunk(len(data), crc32c(data))
     reader = make_reader(buffer_bytes=1024)
     assert reader.feed(head) == []
     view = reader.get_buffer()
@@ -193,3 +196,77 @@ def test_large_chunks_are_read_in_place() -> None:
     view[:] = data
     assert reader.received(LIMIT) == [Chunk(data, crc32c(data))]
     assert len(head) == CHUNK_HEAD_BYTES
+
+
+MIB = 1 << 20
+
+
+def fill(reader: PacketReader, data: bytes, step: int) -> list[Event]:
+    """As the transport does it: as much as the buffer takes, at most `step` at a time. Bodies of frames are copied."""
+    events: list[Event] = []
+    while data:
+        view = reader.get_buffer()
+        assert len(view)
+        count = min(len(view), len(data), step)
+        view[:count] = data[:count]
+        data = data[count:]
+        for event in reader.received(count):
+            events.append(event if isinstance(event, Chunk) else event._replace(body=bytes(event.body)))
+    return events
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_streams_of_large_chunks_mixed_with_all_else(seed: int) -> None:
+    rng = random.Random(seed)
+    plan: list[list[Frame] | Chunk] = []
+    for _ in range(40):
+        size = rng.choice([0, 1, 40, 5000, STREAM_CHUNK_BYTES_MIN - 1, STREAM_CHUNK_BYTES_MIN, 3 * STREAM_CHUNK_BYTES_MIN])
+        data = rng.randbytes(size)
+        frame = Frame(REQUEST, 1, 5, b"Name", b"", data[: rng.choice([0, 10, 200_000])])
+        plan.append(Chunk(data, crc32c(data)) if rng.random() < 0.7 else [frame] * rng.choice([1, 3]))
+    reader = PacketReader(None, packet_bytes_max=MIB, chunk_bytes_max=MIB)
+    events = fill(reader, b"".join(encode(plan, None)), rng.choice([27, 31, 1000, MIB]))
+    assert events == flat(plan), "and all chunks still hold their own bytes"
+
+
+def test_behind_a_large_chunk_only_the_next_head_is_read_at_first() -> None:
+    data = bytes(3 * STREAM_CHUNK_BYTES_MIN)
+    reader = PacketReader(None, packet_bytes_max=MIB, chunk_bytes_max=MIB)
+    packets = encode([Chunk(data, crc32c(data))] * 2, None)
+    fill(reader, packets[0], MIB)
+    assert len(reader.get_buffer()) == CHUNK_HEAD_BYTES
+    fill(reader, packets[1][:CHUNK_HEAD_BYTES], MIB)
+    assert len(reader.get_buffer()) == len(data), "so its data need not be moved"
+    fill(reader, packets[1][CHUNK_HEAD_BYTES:], MIB)
+    reader.end_stream()
+    assert len(reader.get_buffer()) > CHUNK_HEAD_BYTES
+
+
+def test_memory_of_chunks_is_used_again_only_once_nobody_looks_at_it() -> None:
+    memory = ChunkMemory()
+    first = memory.take(1000)
+    first[:] = b"a" * 1000
+    kept, block = first[10:20].toreadonly(), first.obj
+    del first
+    second = memory.take(1000)
+    second[:] = b"b" * 1000
+    assert bytes(kept) == b"a" * 10
+    assert second.obj is not block
+    del kept
+    third = memory.take(900)
+    assert third.obj is block
+    assert len(third) == 900
+
+
+def test_memory_of_chunks_is_bounded() -> None:
+    memory = ChunkMemory()
+    held = [memory.take(100) for _ in range(BLOCKS_MAX + 5)]
+    assert len({id(view.obj) for view in held}) == len(held), "none is given to two"
+    first, last = id(held[0].obj), id(held[-1].obj)
+    kept = [view.obj for view in held]
+    held.clear()
+    taken = [memory.take(100) for _ in range(BLOCKS_MAX)]
+    used = {id(view.obj) for view in taken}
+    assert last in used
+    assert first not in used, "the oldest were forgotten"
+    assert len(kept) == BLOCKS_MAX + 5

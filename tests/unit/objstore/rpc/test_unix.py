@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 from collections import Counter
 from typing import Any
 
@@ -14,6 +15,7 @@ from objstore.rpc.frames import MAC_BYTES
 from objstore.rpc.interface import Chunk, PeerUnavailable
 from objstore.rpc.sameuser import SameUser
 from objstore.runtime.knobs import Knobs
+from objstore.runtime.net import STREAM_BYTES_UNDER_WAY
 from objstore.runtime.unixsockets import bound_beside, connected_beside, peer_of
 from tests.contract.service import CHUNK, Service, put, read
 from tests.unit.objstore.rpc.nodes import Nodes, Pair, eventually, shown_the_door
@@ -173,3 +175,24 @@ async def test_a_flipped_bit_ends_the_connection_loudly(pair: Pair, direction: s
     assert str(error.value).startswith(f"127.0.0.1:{relay.address.port}: ")
     assert len(pair.service.contexts) == calls + (direction == "down"), "an altered request never reaches a handler"
     assert relay.callers == ["unix"]
+
+
+async def test_the_kernel_keeps_a_large_chunk_of_a_stream_under_way(nodes: Nodes) -> None:
+    address = await nodes.server(Service().dispatcher)
+    exchange = await nodes.client().open(address, put(), timeout_s=5)
+    await exchange.receive()
+    for link in (exchange._link, *nodes.servers[0]._conversations):  # type: ignore[attr-defined]
+        end = link._transport.get_extra_info("socket")
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= STREAM_BYTES_UNDER_WAY
+    exchange.abort()
+
+
+async def test_a_chunk_is_sent_with_the_sum_it_brings(nodes: Nodes) -> None:
+    """Whoever sends it to many has it counted once; a chunk that was altered since then is found."""
+    address = await nodes.server(Service().dispatcher)
+    exchange = await nodes.client().open(address, put(), timeout_s=5)
+    await exchange.receive()
+    await exchange.send_chunk(Chunk.of(CHUNK))
+    await exchange.send_chunk(Chunk(CHUNK, crc32c(CHUNK) ^ 1))
+    with pytest.raises(PeerUnavailable):
+        await exchange.receive()

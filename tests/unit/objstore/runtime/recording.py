@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from objstore.runtime.filesystem import RealFile, RealFileSystem
+from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import FileSystem, OpenFile
+from objstore.runtime.realfile import RealFile
 
 
 @dataclass
@@ -36,6 +37,11 @@ class RecordingFile:
         self.owner.reach("write")
         self.synced = False
         self.inner.write(data)
+
+    def pwrite(self, data: bytes, offset: int) -> None:
+        self.owner.reach("pwrite")
+        self.synced = False
+        self.inner.pwrite(data, offset)
 
     def pread(self, size: int, offset: int) -> bytes:
         return self.inner.pread(size, offset)
@@ -144,6 +150,22 @@ class RecordingFileSystem:
         if "sync_directory" not in self.lies and path not in self.lying_directories:
             self.durable_names |= self.pending_names.pop(path, set())
         self.inner.sync_directory(path)
+
+    def open_write(self, path: str) -> "RecordingFile":
+        self.reach("open_write", path)
+        return RecordingFile(self.inner.open_write(path), self)
+
+    can_sync_all = True
+
+    def sync_all(self) -> None:
+        self.reach("sync_all")
+        if "sync_all" not in self.lies:
+            for file in self.names.values():
+                file.synced = True
+            for names in self.pending_names.values():
+                self.durable_names |= names
+            self.pending_names.clear()
+        self.inner.sync_all()
 
     def list_directory(self, path: str) -> list[str]:
         return self.inner.list_directory(path)

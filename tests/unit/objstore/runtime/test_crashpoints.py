@@ -18,16 +18,24 @@ from objstore.runtime.committer import CRASH_POINTS
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import Change
+from objstore.runtime.journal import open_journal
+from objstore.runtime.knobs import Knobs
 
 async def main():
-    disk = RealDisk("sda", RealFileSystem(sys.argv[1]), crash=crash_points_from(os.environ, CRASH_POINTS))
+    fs = RealFileSystem(sys.argv[1])
+    journal = open_journal(fs, Knobs(), None) if sys.argv[2] == "journal" else None
+    disk = RealDisk("sda", fs, journal=journal, crash=crash_points_from(os.environ, CRASH_POINTS))
     for number in range(3):
         await disk.commit(Change(f"objects/1/{number}", b"body"))
         print(number, flush=True)
+        await disk.settle()
     await disk.close()
 
 asyncio.run(main())
 """
+
+
+JOURNALED = ("disk.journal_synced", "disk.all_synced", "disk.settled")
 
 
 def test_off_by_default() -> None:
@@ -51,7 +59,9 @@ def test_an_unlisted_point_is_a_defect() -> None:
 def test_each_point_of_a_commit_is_reached(tmp_path: Path, point: str) -> None:
     """The process dies at the second change: the first is there and was acknowledged, the third never began."""
     environment = os.environ | {"OBJSTORE_CRASH_AT": f"{point}:2"}
-    done = subprocess.run([sys.executable, "-c", COMMIT, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    way = "journal" if point in JOURNALED else "direct"
+    command = [sys.executable, "-c", COMMIT, str(tmp_path), way]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     acknowledged = done.stdout.split()
     assert acknowledged in (["0"], ["0", "1"])

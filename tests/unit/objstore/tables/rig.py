@@ -20,8 +20,9 @@ from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import CrashPoints
 from objstore.runtime.knobs import Knobs
 from objstore.tables.database import Database
-from objstore.tables.device import CRASH_POINTS, Place, TableDevice
+from objstore.tables.device import CRASH_POINTS, TableDevice
 from objstore.tables.operations import Merge, Write
+from objstore.tables.place import Place
 from objstore.tables.reading import PageRead, read_page
 
 NAME = "/acc/con"

@@ -18,9 +18,10 @@ from objstore.model.timestamps import from_seconds
 from objstore.placement.places import Placement, Rings
 from objstore.rpc.interface import Dispatcher
 from objstore.tables.database import Database
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State, figures_of
 from objstore.tables.operations import Merge, Write
+from objstore.tables.place import Place
 from objstore.tables.recount import count
 from objstore.tables.scanning import places
 from objstore.tables.upkeep import UpkeepSettings

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from objstore.formats.messages import Setting, Settings
 from objstore.formats.settings import merge_settings
 from objstore.model.rows import ContainerRow, ObjectRow, merge_container_rows, merge_object_rows
-from objstore.tables.device import Action, Place, TableDevice
+from objstore.tables.device import Action, TableDevice
+from objstore.tables.place import Place
 from tests.unit.objstore.tables.syncrig import ACCOUNT, NAME, SyncRig, sync_rig
 
 NODES = 3

@@ -14,7 +14,8 @@ import pytest
 
 from objstore.formats.messages import Query
 from objstore.model.errors import Code, NodeError
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
+from objstore.tables.place import Place
 from objstore.tables.reading import read_page
 from tests.unit.objstore.tables.rig import NAME, PLACE, device_at, gone, merge, place_of, put, rows_of, write
 

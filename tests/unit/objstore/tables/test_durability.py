@@ -16,8 +16,9 @@ from objstore.model.errors import Code, NodeError
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.disk import RealDisk
-from objstore.runtime.filesystem import RealFile, RealFileSystem
+from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.interface import OpenFile
+from objstore.runtime.realfile import RealFile
 from objstore.tables import schema
 from objstore.tables.device import TableDevice
 from tests.unit.objstore.tables.rig import KNOBS, NAME, PLACE, device_at, merge, put, rows_of

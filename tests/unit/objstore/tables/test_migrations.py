@@ -12,8 +12,8 @@ from objstore.formats.messages import Setting, Stats
 from objstore.model.rows import ContainerRow, ObjectRow
 from objstore.tables import schema
 from objstore.tables.database import Database
-from objstore.tables.device import Place
 from objstore.tables.digest import digests_of
+from objstore.tables.place import Place
 from objstore.tables.recount import count
 from objstore.tables.rowkind import RowKind
 from objstore.tables.scanning import state_of

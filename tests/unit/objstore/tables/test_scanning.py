@@ -7,8 +7,9 @@ import pytest
 from objstore.account.store import CONTAINER_ROWS
 from objstore.container.store import OBJECT_ROWS
 from objstore.model.errors import Code, NodeError
-from objstore.tables.device import Place, TableDevice
+from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
+from objstore.tables.place import Place
 from objstore.tables.scanning import places, state_of, states_of
 from tests.unit.objstore.tables.rig import PLACE, device_at, merge, place_of, put
 

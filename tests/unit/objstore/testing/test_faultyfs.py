@@ -59,12 +59,22 @@ def reads(fs: FileSystem) -> None:
     file.close()
 
 
+def overwrites(fs: FileSystem) -> None:
+    file = fs.open_write("d/there")
+    try:
+        file.pwrite(b"x", 0)
+    finally:
+        file.close()
+
+
 CALLS: dict[str, Callable[[FileSystem], object]] = {
     **dict.fromkeys(
         ("create_temp", "write", "set_attribute", "allocate", "sync", "publish", "sync_directory", "discard"),
         lambda fs: store(fs, "d/new"),
     ),
     **dict.fromkeys(("open", "size", "pread", "get_attribute"), reads),
+    **dict.fromkeys(("open_write", "pwrite"), overwrites),
+    "sync_all": lambda fs: fs.sync_all(),
     "open_append": lambda fs: fs.open_append("d/log"),
     "make_directory": lambda fs: fs.make_directory("e"),
     "remove_directory": lambda fs: fs.remove_directory("d"),
