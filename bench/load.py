@@ -99,8 +99,8 @@ async def drive(
     async def client(connection: Connection) -> None:
         for number in numbers:
             before = time.perf_counter()
-            if before - started > seconds_max:
-                return
+            if result.requests and before - started > seconds_max:
+                return  # but one answer at least there is, however slow the machine
             status = await asyncio.wait_for(connection.send(make_request(number)), REQUEST_TIMEOUT_S)
             result.latencies.append(time.perf_counter() - before)
             result.statuses[status] = result.statuses.get(status, 0) + 1
