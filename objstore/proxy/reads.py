@@ -155,6 +155,7 @@ class _Search:
         "_next",
         "_order",
         "_part",
+        "_wanted",
         "extra",
         "fan",
         "lost",
@@ -177,6 +178,7 @@ class _Search:
         """The newest of what replicas have in quarantine, and nothing as new."""
         self._part = part
         self._order = order
+        self._wanted = majority(len(order))
         self._next = 0
         self._bytes_from = -1
         self._lean = lean
@@ -184,8 +186,7 @@ class _Search:
         """Who has what is newest, and said no more of it."""
 
     async def run(self, everywhere: bool) -> Read:
-        count = len(self._order) if everywhere else majority(len(self._order))
-        for _ in range(count):
+        for _ in range(len(self._order) if everywhere else self._wanted):
             self._ask()
         patient = True
         while True:
@@ -193,7 +194,10 @@ class _Search:
             if everywhere and step is Read.DONE and patient and self.fan.outstanding:
                 step = Read.WAIT  # one of those not heard yet may know something newer
             if step is Read.WAIT:
-                ended = await self.fan.next(self.nodes.knobs.hedge_s if patient else None)
+                if patient:  # fewer answers than a majority decide nothing
+                    ended = await self.fan.next(self.nodes.knobs.hedge_s, self._wanted - len(self.quorum.orders))
+                else:
+                    ended = await self.fan.next()
                 if ended is not None:
                     self.take(*ended)
                     continue

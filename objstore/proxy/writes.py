@@ -205,7 +205,7 @@ class _Attempt:
         try:
             self._send()
             while (verdict := tally.quorum.decide()) is Write.WAIT:
-                ended = await fan.next()
+                ended = await fan.next(together=tally.quorum.needed - tally.quorum.stored_count)
                 if ended is None:
                     raise RuntimeError("a write waits for nobody")
                 tally.take(*ended)

@@ -1,6 +1,7 @@
 """Calls on a connection: many at once, in both directions, answered in any order."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -78,7 +79,8 @@ class CallConnection:
         self._crowded = False
         """The last call was not alone, so the next one will hardly be: calls that go together cost less."""
         self._handlers: dict[int, tuple[asyncio.Task[None], float]] = {}
-        self._sweeping = False
+        self._sweep_at = math.inf
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._leaving = False
         self._peer_leaving = False
 
@@ -94,7 +96,8 @@ class CallConnection:
     @property
     def ready(self) -> bool:
         """They may be made at once, too."""
-        return self.usable and not self._link.paused
+        link = self._link
+        return not (link.paused or self._peer_leaving or link.closing)
 
     @property
     def node(self) -> str:
@@ -119,16 +122,18 @@ class CallConnection:
 
     def begin(self, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> "_Call":
         """As Caller.begin, whether the link is paused or not."""
+        station, calls = self._station, self._calls
         self._last_call = number = (self._last_call + 1) & 0xFFFFFFFF
-        call = _Call(self, number, done, type(request).__name__, self._station.clock.monotonic() + timeout_s)
+        deadline = station.clock.monotonic() + timeout_s
+        call = _Call(self, number, done, type(request).__name__, deadline)
         refusal = self._send(request, number, timeout_s, txn)
-        self._crowded = bool(self._calls)
-        self._calls[number] = call
-        self._station.counters.in_flight += 1
+        self._crowded = bool(calls)
+        calls[number] = call
+        station.counters.in_flight += 1
         if refusal is not None:
             self._loop.call_soon(self._end, call, refusal)
-        elif not self._sweeping:
-            self._sweep_later()
+        elif deadline < self._sweep_at:
+            self._sweep_by(deadline)
         return call
 
     def _send(self, request: Message, number: int, timeout_s: float, txn: str) -> NodeError | PeerUnavailable | None:
@@ -156,10 +161,11 @@ class CallConnection:
             return
         counters = self._station.counters
         counters.in_flight -= 1
-        if isinstance(outcome, PeerUnavailable):
+        word = "ok"
+        if isinstance(outcome, NodeError):
+            word = outcome.code
+        elif isinstance(outcome, PeerUnavailable):
             word = "timeout" if isinstance(outcome, PeerTimeout) else "unavailable"
-        else:
-            word = outcome.code if isinstance(outcome, NodeError) else "ok"
         counters.calls[call.method, word] += 1
         call.done(outcome)
 
@@ -182,20 +188,27 @@ class CallConnection:
             return  # it was given up meanwhile
         outcome: Outcome
         try:
-            reply = self._station.codec.decode(frame.name, frame.body)
-            outcome = guard.node_error(reply) if isinstance(reply, Refused) else reply
+            outcome = self._station.codec.decode(frame.name, frame.body)
+            if type(outcome) is Refused:
+                outcome = guard.node_error(outcome)
         except ProtocolError as error:
             outcome = PeerUnavailable(f"{self._link.remote}: reply to {call.method}: {error}")
         self._end(call, outcome)
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
-    def _sweep_later(self) -> None:
-        """One timer per busy connection instead of one per call: a deadline may be a tick late."""
-        self._sweeping = True
-        self._loop.call_later(self._station.knobs.deadline_tick_s, self._sweep)
+    def _sweep_by(self, deadline: float) -> None:
+        """One timer per connection, for the earliest deadline, instead of one per call. As most calls are given the same time, it
+        hardly ever moves: by then there are later calls. A deadline may be a tick late.
+        """
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        self._sweep_at = deadline
+        wait_s = max(deadline - self._station.clock.monotonic(), self._station.knobs.deadline_tick_s)
+        self._sweep_timer = self._loop.call_later(wait_s, self._sweep)
 
     def _sweep(self) -> None:
+        self._sweep_at, self._sweep_timer = math.inf, None
         now = self._station.clock.monotonic()
         for call in [call for call in self._calls.values() if call.deadline <= now]:
             if call.number in self._calls:  # the outcome of one may end another
@@ -204,10 +217,9 @@ class CallConnection:
         for call_number, (_, deadline) in list(self._handlers.items()):
             if deadline <= now:  # its caller gave up
                 self._cancel(call_number)
-        if self._calls or self._handlers:
-            self._sweep_later()
-        else:
-            self._sweeping = False
+        deadlines = [call.deadline for call in self._calls.values()] + [running[1] for running in self._handlers.values()]
+        if deadlines and (earliest := min(deadlines)) < self._sweep_at:  # what was ended may have begun another
+            self._sweep_by(earliest)
 
     # --- answering ---------------------------------------------------------------------------------------------
 
@@ -255,8 +267,8 @@ class CallConnection:
                 return
         task = self._loop.create_task(self._answer(frame.call, handler, request, context))
         self._handlers[frame.call] = (task, deadline)
-        if not self._sweeping:
-            self._sweep_later()
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
 
     async def _answer(self, call: int, handler: Handler, request: Message, context: CallContext) -> None:
         counters = self._station.counters
@@ -297,6 +309,8 @@ class CallConnection:
 
     def link_lost(self, reason: str) -> None:
         """As Conversation: every call of ours fails at once, every handler of theirs is cancelled."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         for call in list(self._calls.values()):
             self._end(call, PeerUnavailable(f"{self._link.remote}: {reason}"))
         for number in list(self._handlers):

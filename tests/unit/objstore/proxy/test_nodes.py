@@ -125,3 +125,36 @@ async def test_the_stop_is_bounded() -> None:
     nodes.spawn(work(60))
     await nodes.stop()
     assert ended == [0.1, -1.0]
+
+
+async def test_answers_that_decide_nothing_wake_nobody() -> None:
+    fan, _, _ = fan_out(after(0.01, Ready()), after(0.03, Ready()), after(5, Ready()))
+    waiting = asyncio.ensure_future(fan.next(None, 2))
+    await asyncio.sleep(0.02)
+    assert (fan.pending, waiting.done()) == (PEERS[1:3], False)
+    assert [await waiting, await fan.next(0, 2)] == [(0, Ready()), (1, Ready())]
+    fan.cancel()
+
+
+async def test_what_is_no_answer_is_told_before_the_others_come() -> None:
+    refusal = NodeError(Code.BUSY)
+    fan, _, _ = fan_out(after(5, Ready()), after(0.01, refusal), after(5, Ready()))
+    async with asyncio.timeout(1):
+        assert await fan.next(None, 2) == (1, refusal)
+    fan.cancel()
+
+
+async def test_the_last_answer_of_all_is_told_however_many_were_wanted() -> None:
+    fan, _, _ = fan_out(after(0.01, Ready()))
+    async with asyncio.timeout(1):
+        assert await fan.next(None, 2) == (0, Ready())
+
+
+async def test_the_time_limit_begins_again_with_each_answer() -> None:
+    fan, _, _ = fan_out(after(0.06, Ready()), after(5, Ready()))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await fan.next(0.1, 2) == (0, Ready())
+    assert 0.15 < loop.time() - began < 1
+    assert await fan.next(0.01) is None
+    fan.cancel()
