@@ -1,8 +1,9 @@
 """Opening plain objects: the reader's rights, the newest version, conditions, ranges."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
 from math import ceil
+
+import msgspec
 
 from objstore.model.conditions import NO_CONDITIONS, check_read
 from objstore.model.errors import ContainerNotFound, NotModified, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable
@@ -12,7 +13,7 @@ from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
-from objstore.proxy.bodies import Body, from_memory
+from objstore.proxy.bodies import Body, InMemory
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, ReadRequest
 from objstore.proxy.reads import NO_BYTES, Finder, Found, Part
@@ -29,8 +30,7 @@ def etag_of(version: Version) -> str:
     return version.system.get("manifest-etag", version.etag) if version.system else version.etag
 
 
-@dataclass(slots=True)
-class PlainRead:
+class PlainRead(msgspec.Struct):
     """ObjectRead of an object that is just its bytes. `data` are those of `held`, when they came along."""
 
     version: Version
@@ -42,7 +42,7 @@ class PlainRead:
     held: Span
     manifest: str = ""
     parts: int | None = None
-    streams: list[AsyncGenerator[bytes, None]] = field(default_factory=list)
+    streams: list[AsyncGenerator[bytes, None]] = []
 
     def body(self, span: Span | None = None) -> AsyncIterator[bytes]:
         """As ObjectRead."""
@@ -52,7 +52,7 @@ class PlainRead:
             self.streams.append(stream)
             return stream
         first = start - self.held.start
-        return from_memory(self.data[first : first + length] if length != len(self.data) else self.data)
+        return InMemory(self.data[first : first + length] if length != len(self.data) else self.data)
 
     async def close(self) -> None:
         """As ObjectRead."""

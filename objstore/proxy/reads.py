@@ -7,8 +7,8 @@ replica had is in quarantine, and nobody has it or something newer: such an obje
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from crc32c import crc32c
 
 from objstore.formats.messages import GetObject, ObjectHeld, ObjectReply
@@ -27,8 +27,7 @@ UNDER_WAY_S = 0.03
 Settle = Callable[[ObjectPlace, str], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The newest version, None when there is none; then `tombstone` is the deletion's timestamp, 0 for none.
 
     `body` holds the bytes asked for when a holder sent them along. `holders` answered that they have this version; `others`
@@ -50,8 +49,7 @@ class Found:
 NOTHING_FOUND = Found(None, 0, None, (), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What to send along: `length` bytes from `start` (see GetObject), when they are at most `inline_max`; -1 for none."""
 
     inline_max: int

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from hashlib import md5
 
@@ -37,8 +36,7 @@ async def in_thread(work: Callable[[], None]) -> None:
     await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A place that may be written under `conditions`: above timestamp `after`, at most `room` bytes (None for any number)."""
 
     place: ObjectPlace

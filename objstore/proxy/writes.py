@@ -6,7 +6,6 @@ change at a later one, a bounded number of times (G7).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ RequestFor = Callable[[Target, IndexTarget | None], Change]
 """Makes the request for one device, telling it which container replica to inform."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A change that a majority holds. `existed`: any replica knew the object; `absent`: replicas that had nothing to change."""
 
     timestamp: int

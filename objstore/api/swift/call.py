@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from objstore.api.limits import EdgeLimits
 from objstore.api.request import Request
 from objstore.model.names import ObjectName
@@ -38,8 +40,7 @@ class Site:
     edge_limits: EdgeLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request. `container` and `object` are "" where the path does not name one."""
 
     request: Request
