@@ -78,7 +78,7 @@ class CallConnection:
         self._last_call = 0
         self._crowded = False
         """The last call was not alone, so the next one will hardly be: calls that go together cost less."""
-        self._handlers: dict[int, tuple[asyncio.Task[None], float]] = {}
+        self._handlers: dict[int, tuple[asyncio.Task[None], float, bool]] = {}
         self._sweep_at = math.inf
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._leaving = False
@@ -214,7 +214,7 @@ class CallConnection:
             if call.number in self._calls:  # the outcome of one may end another
                 self._send_cancel(call)
                 self._end(call, PeerTimeout(f"{self._link.remote}: no answer to {call.method} in time"))
-        for call_number, (_, deadline) in list(self._handlers.items()):
+        for call_number, (_, deadline, _) in list(self._handlers.items()):
             if deadline <= now:  # its caller gave up
                 self._cancel(call_number)
         deadlines = [call.deadline for call in self._calls.values()] + [running[1] for running in self._handlers.values()]
@@ -256,7 +256,8 @@ class CallConnection:
         if frame.call in self._handlers:
             raise ProtocolError("a call number used twice")
         deadline = station.clock.monotonic() + frame.timeout_ms / 1000
-        context = CallContext(frame.txn.decode(errors="replace"), deadline, self)
+        lasting = type(request) in station.dispatcher.lasting
+        context = CallContext(frame.txn.decode(errors="replace"), deadline, self, lasting)
         at_once = station.dispatcher.at_once.get(type(request))
         if at_once is not None and not self._link.paused:
             reply = guard.at_once(at_once, request, context)
@@ -266,7 +267,7 @@ class CallConnection:
                 self._reply(frame.call, reply)
                 return
         task = self._loop.create_task(self._answer(frame.call, handler, request, context))
-        self._handlers[frame.call] = (task, deadline)
+        self._handlers[frame.call] = (task, deadline, lasting)
         if deadline < self._sweep_at:
             self._sweep_by(deadline)
 
@@ -276,6 +277,8 @@ class CallConnection:
         outcome = "cancelled"
         try:
             reply = await guard.answer(handler, request, context)
+            if call not in self._handlers:
+                return  # a lasting one, whose caller has left
             outcome = reply.code if isinstance(reply, Refused) else "ok"
             if self._link.paused:
                 await self._link.drain(max(0.0, context.deadline - self._station.clock.monotonic()))
@@ -291,7 +294,9 @@ class CallConnection:
         running = self._handlers.get(call)
         if running is not None:
             del self._handlers[call]  # here, as a task cancelled before its first step never gets to its `finally`
-            running[0].cancel()
+            task, _, lasting = running
+            if not lasting:
+                task.cancel()
 
     def _reply(self, call: int, reply: Message) -> None:
         link, codec = self._link, self._station.codec
