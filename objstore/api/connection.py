@@ -90,6 +90,11 @@ class Connection(RequestHandler):
             cast(asyncio.Transport, transport).write(_BUSY)
             self.force_close()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp: a body has room again. It says so with every piece, and would feed the parser nothing each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     async def start(self) -> None:
         """aiohttp: answer one request after the other, until the connection ends."""
         while not self._force_close:

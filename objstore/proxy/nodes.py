@@ -154,7 +154,9 @@ class Call:
 class FanOut:
     """Calls to several nodes at once, their outcomes taken in order of arrival. Each call has a key of the caller's choice."""
 
-    __slots__ = ("_arrived", "_calls", "_late", "_timeout_s", "_together", "_txn", "_waiter", "alarm", "nodes")
+    __slots__ = (
+        "_arrived", "_calls", "_enough", "_late", "_timeout_s", "_together", "_txn", "_waiter", "alarm", "nodes", "overdue",
+    )  # fmt: skip
 
     def __init__(self, nodes: Nodes, txn: str) -> None:
         self.nodes = nodes
@@ -164,7 +166,10 @@ class FanOut:
         self._arrived: deque[tuple[int, Outcome | BaseException]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._together = 1
+        self._enough: int | None = None
         self._timeout_s: float | None = None
+        self.overdue = False
+        """The last wait ended by its time limit."""
         self._late: Callable[[int, Outcome], None] | None = None
 
     def call(self, key: int, address: Address, request: Message, timeout_s: float = 0.0) -> None:
@@ -208,15 +213,25 @@ class FanOut:
             logger.error("background work failed", exc_info=outcome)
 
     def _arrived_while_waiting(self, outcome: Outcome | BaseException) -> None:
-        if len(self._arrived) >= self._together or not self._calls or not isinstance(outcome, Message):
-            self.wake()
-        elif self._timeout_s is not None:
+        count = len(self._arrived)
+        if count >= self._together or not self._calls or not isinstance(outcome, Message):
+            self._awaken()
+        elif self._enough is None:
+            if self._timeout_s is not None:
+                self.alarm = self.nodes.alarms.set(self, self._timeout_s)
+        elif count >= self._enough and not self.nodes.failures.none:
+            self._awaken()
+        elif count == self._enough and self._timeout_s is not None:
             self.alarm = self.nodes.alarms.set(self, self._timeout_s)
+
+    def _awaken(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def wake(self) -> None:
         """As Sleeper: what has arrived so far must do."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.overdue = True
+        self._awaken()
 
     async def next(self, timeout_s: float | None = None, together: int = 1) -> tuple[int, Outcome] | None:
         """The next outcome; None when there was none within `timeout_s`, or no call is pending.
@@ -227,21 +242,33 @@ class FanOut:
         if not self._arrived:
             if not self._calls:
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            self._together, self._timeout_s = together, timeout_s
+            self._together, self._timeout_s, self._enough = together, timeout_s, None
             if timeout_s is not None:
                 self.alarm = self.nodes.alarms.set(self, timeout_s)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                self.alarm = 0
+            await self._woken()
             if not self._arrived:
                 return None
         key, outcome = self._arrived.popleft()
         if isinstance(outcome, Message | NodeError | PeerUnavailable):
             return key, outcome
         raise outcome
+
+    async def most(self, enough: int, grace_s: float) -> None:
+        """Wait until `next` has something to decide on: all answers; or `enough` of them, when the others do not come within
+        `grace_s` after that (then it is `overdue`), or some peer is in trouble; or any other outcome.
+        """
+        if not self._arrived and self._calls:
+            self._together, self._timeout_s, self._enough = len(self._calls), grace_s, enough
+            await self._woken()
+
+    async def _woken(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.overdue = False
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.alarm = 0
 
     def leave(self, late: Callable[[int, Outcome], None] | None = None) -> None:
         """Let the pending calls go on in the background; each outcome goes to `late`."""

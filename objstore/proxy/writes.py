@@ -130,12 +130,13 @@ class Writer:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
         waits for a peer that is known to be slow.
         """
+        grace_s = 0.0 if fan.overdue else self.nodes.knobs.straggler_grace_s
         deadline = 0.0
         while fan.outstanding:
             if fan.hopeless() and not self.nodes.crowded:
                 return
             now = self.nodes.clock.monotonic()
-            deadline = deadline or now + self.nodes.knobs.straggler_grace_s
+            deadline = deadline or now + grace_s
             ended = await fan.next(max(0.0, deadline - now))
             if ended is None:
                 for address in fan.pending:
@@ -202,6 +203,7 @@ class _Attempt:
         verdict = Write.WAIT
         try:
             self._send()
+            await fan.most(tally.quorum.needed, self._writer.nodes.knobs.straggler_grace_s)
             while (verdict := tally.quorum.decide()) is Write.WAIT:
                 ended = await fan.next(together=tally.quorum.needed - tally.quorum.stored_count)
                 if ended is None:

@@ -158,3 +158,44 @@ async def test_the_time_limit_begins_again_with_each_answer() -> None:
     assert 0.15 < loop.time() - began < 1
     assert await fan.next(0.01) is None
     fan.cancel()
+
+
+async def woken_after(fan: FanOut, enough: int, grace_s: float) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(2):
+        await fan.most(enough, grace_s)
+    return loop.time() - began
+
+
+async def taken(fan: FanOut) -> list[int]:
+    return [outcome[0] for _ in range(fan.outstanding - len(fan.pending)) if (outcome := await fan.next())]
+
+
+async def test_most_is_all_where_the_last_one_is_not_late() -> None:
+    fan, _, _ = fan_out(after(0.02, Ready()), after(0.03, Ready()), after(0.08, Ready()))
+    assert 0.07 < await woken_after(fan, 2, 1.0) < 0.5
+    assert (fan.overdue, await taken(fan), fan.outstanding) == (False, [0, 1, 2], 0)
+
+
+async def test_most_waits_for_the_last_one_no_longer_than_the_grace_after_enough() -> None:
+    fan, _, _ = fan_out(after(0.01, Ready()), after(0.03, Ready()), after(5, Ready()))
+    assert 0.12 < await woken_after(fan, 2, 0.1) < 0.4
+    assert (fan.overdue, await taken(fan), fan.pending) == (True, [0, 1], PEERS[2:3])
+    assert await fan.next(0.01) is None
+    fan.cancel()
+
+
+async def test_most_is_enough_while_some_peer_is_in_trouble() -> None:
+    fan, nodes, _ = fan_out(after(0.02, Ready()), after(0.04, Ready()), after(5, Ready()))
+    nodes.failures.slow(PEERS[3])
+    assert await woken_after(fan, 2, 1.0) < 0.5
+    assert (fan.overdue, await taken(fan)) == (False, [0, 1])
+    fan.cancel()
+
+
+async def test_most_ends_with_what_is_no_answer() -> None:
+    fan, _, _ = fan_out(after(0.02, Ready()), after(0.04, NodeError(Code.NO_SPACE)), after(5, Ready()))
+    assert await woken_after(fan, 3, 1.0) < 0.5
+    assert await taken(fan) == [0, 1]
+    fan.cancel()
