@@ -10,11 +10,11 @@ from typing import Any, Protocol, cast
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
+from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, RequestPayloadError, _ErrInfo
 
 from objstore.api.limits import EdgeLimits
-from objstore.api.request import Request
-from objstore.api.utf8headers import HeadFilter, NameCodec, Parser
+from objstore.api.request import BodyStalled, Request
+from objstore.api.utf8headers import BodyMalformed, HeadFilter, NameCodec, Parser
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 _OVER = PayloadAccessError()
@@ -116,12 +116,9 @@ class Connection(RequestHandler):
                 if not payload.is_eof():
                     await self._linger(payload)
                 payload.set_exception(_OVER)
-            except asyncio.CancelledError:
+            except BaseException:
                 self.force_close()
                 raise
-            except Exception:  # what came behind the request is broken, or never will: nothing can follow
-                self.force_close()
-                break
             self._keepalive = outcome.keep_alive
             if not self._keepalive or self._close or self._force_close:
                 break
@@ -149,13 +146,15 @@ class Connection(RequestHandler):
                 self._handler_waiter.set_result(None)
 
     async def _linger(self, payload: StreamReader) -> None:
-        """Read, and drop, what the client still sends of its body; give the connection up when that takes too long."""
+        """Read, and drop, what the client still sends of its body; give the connection up when that takes too long, or fails."""
         try:
             async with asyncio.timeout(LINGER_S):
                 while not (payload.is_eof() or self._force_close):
                     await payload.readany()
         except TimeoutError:
             self.close()
+        except (OSError, RuntimeError, RequestPayloadError, BodyMalformed, BodyStalled):
+            self.force_close()
 
     async def drained(self) -> None:
         """Wait until the client has read enough. Raises ConnectionResetError when it is gone."""

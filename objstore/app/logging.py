@@ -4,12 +4,15 @@ Values that hold anything but plain printable text are quoted, so that no name, 
 terminal's cursor (security test S30). Keys that name a secret never reach the line (S29).
 """
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
 import sys
 import time
-from typing import Any
+from functools import lru_cache
+from typing import Any, TextIO
 
 from objstore.app.config import Log
 
@@ -20,10 +23,14 @@ _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 """Printable ASCII without space, quote, equals sign and backslash."""
 HIDDEN = "***"
 VALUE_CHARS_MAX = 2048
+KEYS_MAX = 1024
+ACCESS = f"{ROOT}.access"
 
 
 def quote(value: object) -> str:
     """A value as it stands in a text line: bare where nothing can be misread, else as a JSON string of ASCII characters."""
+    if type(value) is int:
+        return str(value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if len(text) > VALUE_CHARS_MAX:
         text = text[:VALUE_CHARS_MAX] + "..."
@@ -32,16 +39,25 @@ def quote(value: object) -> str:
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the event carries beside its words: the `extra` keys, secrets hidden, and the error."""
-    found = {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
-    for key in found:
-        if _SECRET.search(key):
-            found[key] = HIDDEN
+    found: dict[str, Any] = {}
+    for key, value in vars(record).items():
+        show = _shown(key)
+        if show is not None:
+            found[key] = value if show else HIDDEN
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]
         found["error"] = f"{type(error).__name__}: {error}"
         if record.levelno >= logging.ERROR:
             found["traceback"] = logging.Formatter().formatException(record.exc_info)
     return found
+
+
+@lru_cache(maxsize=KEYS_MAX)
+def _shown(key: str) -> bool | None:
+    """False for a key that names a secret, None for one that is not the event's own."""
+    if key in _STANDARD or key.startswith("_"):
+        return None
+    return not _SECRET.search(key)
 
 
 class TextFormatter(logging.Formatter):
@@ -88,17 +104,60 @@ def _plain(value: object) -> object:
 
 def _stamp(record: logging.LogRecord) -> str:
     """UTC with milliseconds (RFC 3339)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes what happens at once, but the access lines of one turn of the event loop together. Lines stay in order."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As StreamHandler."""
+        if record.name == ACCESS and self._joined(record):
+            return
+        self._write()
+        super().emit(record)
+
+    def _joined(self, record: logging.LogRecord) -> bool:
+        """Whether the line was put to the others of this turn."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        self._lines.append(self.format(record))
+        if len(self._lines) == 1:
+            loop.call_soon(self.flush)
+        return True
+
+    def _write(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self.stream.write("\n".join([*lines, ""]))
+
+    def flush(self) -> None:
+        """As StreamHandler; at the end of the process too."""
+        with self.lock or contextlib.nullcontext():
+            self._write()
+            super().flush()
 
 
 def start_logging(config: Log, process: str) -> None:
     """Send all events of this process to standard output. `process` names it in every line."""
-    handler = logging.StreamHandler(sys.stdout)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line shows them
+    handler = LineHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(process) if config.format == "json" else TextFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(config.level.upper())
     if not config.access:
-        logging.getLogger(f"{ROOT}.access").setLevel(logging.WARNING)
+        logging.getLogger(ACCESS).setLevel(logging.WARNING)
     logging.captureWarnings(True)

@@ -31,13 +31,13 @@ def etag_of(version: Version) -> str:
 
 
 class PlainRead(msgspec.Struct):
-    """ObjectRead of an object that is just its bytes. `data` are those of `held`, when they came along."""
+    """ObjectRead of an object that is just its bytes. `data` are those of `held`, when they came along; `source` has the others."""
 
     version: Version
     size: int
     etag: str
     spans: list[Span] | None
-    source: Body
+    source: Body | None
     data: bytes | None
     held: Span
     manifest: str = ""
@@ -48,6 +48,7 @@ class PlainRead(msgspec.Struct):
         """As ObjectRead."""
         start, length = span or Span(0, self.size)
         if self.data is None or start < self.held.start or start + length > self.held.end:
+            assert self.source is not None
             stream = self.source.read(Span(start, length))
             self.streams.append(stream)
             return stream
@@ -101,11 +102,12 @@ class Opener:
         version = found.version
         assert version is not None
         spans = satisfied(request, version, version.size, version.etag, "")
-        source = Body(self.nodes, place, version, found.holders + found.others, txn)
         held = Span(0, version.size)
         if part.start or part.length >= 0:  # a single range was asked for, so there is a single span
             held = spans[0] if spans else Span(0, 0)
         data = found.body if found.body is not None and len(found.body) == held.length else None
+        whole = data is not None and held.length == version.size
+        source = None if whole else Body(self.nodes, place, version, found.holders + found.others, txn)
         return PlainRead(version, version.size, version.etag, spans, source, data, held)
 
 

@@ -145,11 +145,10 @@ class CallConnection:
             return PeerTimeout(f"{link.remote}: no time left for {type(request).__name__}")
         if len(self._calls) >= station.knobs.calls_in_flight_max:
             return NodeError(Code.BUSY, f"too many calls in flight to {link.remote}")
-        codec = station.codec
-        body = codec.encode(request)
+        name, body = station.codec.pack(request)
         timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
         try:
-            head = frame_head(REQUEST, number, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body))
+            head = frame_head(REQUEST, number, timeout_ms, name, txn.encode()[:TXN_BYTES_MAX], len(body))
             link.send(head, body, alone=not (self._calls or self._crowded))
         except ValueError as error:
             return NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}")
@@ -303,8 +302,8 @@ class CallConnection:
         if link.lost:
             return
         try:
-            body = codec.encode(reply)
-            link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body, alone=len(self._handlers) < 2)
+            name, body = codec.pack(reply)
+            link.send(frame_head(REPLY, call, 0, name, b"", len(body)), body, alone=len(self._handlers) < 2)
         except (TypeError, ValueError, OverflowError, KeyError) as error:  # no message, a field of a wrong type, too large
             guard.log_defect("reply not sent", type(reply).__name__, "", error)
             body = codec.encode(Refused(Code.INTERNAL, f"{type(reply).__name__}: {error}"))

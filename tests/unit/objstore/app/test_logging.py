@@ -1,12 +1,14 @@
 """Log lines: one per event whatever is in it, and no secrets."""
 
+import asyncio
+import io
 import json
 import logging
 import sys
 
 import pytest
 
-from objstore.app.logging import HIDDEN, JsonFormatter, TextFormatter, quote
+from objstore.app.logging import HIDDEN, JsonFormatter, LineHandler, TextFormatter, quote
 
 NASTY = 'a\nb\rc\x1b[31m\x00\u2028 "quoted" k=v \\'
 
@@ -68,3 +70,55 @@ def test_json_lines() -> None:
         **{"time": "1970-01-01T00:00:00.500Z", "level": "info", "process": "p", "part": "object", "event": "object stored"},
         **{"txn": "tx1", "count": 3, "path": NASTY},
     }
+
+
+class Writes(io.StringIO):
+    """Notes what is written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def access(path: str) -> logging.LogRecord:
+    made = record("request", path=path)
+    made.name = "objstore.access"
+    return made
+
+
+async def test_access_lines_of_one_turn_are_written_together() -> None:
+    written = Writes()
+    handler = LineHandler(written)
+    handler.setFormatter(logging.Formatter("%(path)s"))
+    handler.handle(access("/1"))
+    handler.handle(access("/2"))
+    assert written.pieces == []
+    await asyncio.sleep(0)
+    assert written.pieces == ["/1\n/2\n"]
+    handler.handle(access("/3"))
+    await asyncio.sleep(0)
+    assert written.getvalue() == "/1\n/2\n/3\n"
+
+
+async def test_lines_stay_in_order_and_none_is_kept_back_by_the_end() -> None:
+    written = Writes()
+    handler = LineHandler(written)
+    handler.setFormatter(logging.Formatter("%(path)s"))
+    handler.handle(access("/1"))
+    handler.handle(record(path="/2"))
+    assert written.getvalue() == "/1\n/2\n"
+    handler.handle(access("/3"))
+    handler.flush()
+    assert written.getvalue() == "/1\n/2\n/3\n"
+
+
+def test_access_lines_outside_of_an_event_loop_are_written_at_once() -> None:
+    written = Writes()
+    handler = LineHandler(written)
+    handler.setFormatter(logging.Formatter("%(path)s"))
+    handler.handle(access("/1"))
+    assert written.getvalue() == "/1\n"
