@@ -118,6 +118,14 @@ class Request:
             and not self._payload.total_bytes
         )
 
+    def whole(self, size_max: int) -> bytes | None:
+        """The body, where all of it is here already and it has at most `size_max` bytes: then `pieces` has nothing more of it."""
+        size, payload = self.payload_size, self._payload
+        if size is None or size > size_max or payload.total_bytes != size or not payload.is_eof() or self.broken:
+            return None
+        self.body_wanted = True
+        return payload.read_nowait()
+
     async def pieces(self, piece_bytes: int, size_max: int) -> AsyncIterator[bytes]:
         """The body in pieces of at least `piece_bytes`, the last one aside. The first pull sends 100 Continue where it is due.
 

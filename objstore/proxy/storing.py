@@ -16,6 +16,7 @@ from objstore.model.names import ObjectName, check_object_name
 from objstore.model.version import BASE, Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.opening import Opener, etag_of, modified_s
@@ -87,7 +88,8 @@ class Storer:
             raise ContainerNotFound("there is no such container")
         room = await self._quotas.check(ctx, name.account, name.container, info, size)
         place = self._placement.object(name, info.settings.policy)
-        return Slot(place, await self.check(place, conditions, ctx.txn), room, conditions)
+        after = 0 if conditions is NO_CONDITIONS else await self.check(place, conditions, ctx.txn)
+        return Slot(place, after, room, conditions)
 
     async def check(self, place: ObjectPlace, conditions: Conditions, txn: str) -> int:
         """Check a write's conditions before its body is taken; returns the timestamp of what is there. It is `propose` that decides
@@ -233,6 +235,8 @@ class Storer:
 
 async def _first_bytes(chunks: AsyncIterator[bytes], size_max: int) -> tuple[bytes, bool]:
     """The body up to a little more than `size_max` bytes, and whether that is all of it."""
+    if isinstance(chunks, InMemory) and len(chunks.data) <= size_max:
+        return chunks.data, True
     parts: list[bytes] = []
     size = 0
     async for chunk in chunks:
