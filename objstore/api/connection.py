@@ -35,6 +35,10 @@ class Outcome:
         self.reset = reset
 
 
+GONE = Outcome(False, True)
+"""The client left before its answer was sent."""
+
+
 class Writer:
     """Bytes on their way to the client."""
 

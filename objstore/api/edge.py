@@ -10,7 +10,7 @@ from typing import Protocol
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
-from objstore.api.connection import EdgeServer, Outcome
+from objstore.api.connection import GONE, EdgeServer, Outcome
 from objstore.api.dates import http_date
 from objstore.api.limits import EdgeLimits
 from objstore.api.pages import Pages, error_page
@@ -135,7 +135,7 @@ class Edge:
         if not request.path.startswith("/"):
             request.strip_origin()
         api = self._api_of(request)
-        status, sent, outcome = 499, 0, Outcome(False, True)
+        status, sent, outcome = 499, 0, GONE
         try:
             try:
                 reply = _refusal(request) or await api.handle(request)
@@ -173,7 +173,7 @@ class Edge:
         try:
             status, sent, outcome = await self._answer(request, reply)
         except ConnectionError:
-            status, sent, outcome = 499, 0, Outcome(False, True)
+            status, sent, outcome = 499, 0, GONE
         self._account(request, status, sent, 0.0)
         return outcome
 

@@ -143,6 +143,7 @@ class Call:
             self._begun.cancel()
 
     def _ended(self, outcome: Outcome | BaseException) -> None:
+        self._begun = None  # it refers to this: nothing of a call that ended is left to the collector of cycles
         nodes = self._fan.nodes
         if isinstance(outcome, Message | NodeError):
             nodes.answered(self.address, self._started)

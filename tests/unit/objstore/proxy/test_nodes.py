@@ -1,6 +1,8 @@
 """Several calls at once, and what goes on after its client was answered."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,7 +11,7 @@ from objstore.formats.messages import Address, Message, NodeStatus, Ready
 from objstore.model.errors import Code, NodeError
 from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.rpc.interface import CallsAsTasks, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import Begun, CallsAsTasks, Done, Exchange, PeerTimeout, PeerUnavailable
 from objstore.runtime.clock import SystemClock
 
 PEERS = [Address("127.0.0.1", port) for port in range(4)]
@@ -199,3 +201,41 @@ async def test_most_ends_with_what_is_no_answer() -> None:
     assert await woken_after(fan, 3, 1.0) < 0.5
     assert await taken(fan) == [0, 1]
     fan.cancel()
+
+
+class Held:
+    """A call under way that knows whom to tell, as those of connections do."""
+
+    def __init__(self, done: Done) -> None:
+        self.done = done
+
+    def cancel(self) -> None:
+        """As Begun."""
+
+
+class Holding(Script):
+    """Answers in the next turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[weakref.ref[Held]] = []
+
+    def begin(self, address: Address, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> Begun:
+        held = Held(done)
+        self.begun.append(weakref.ref(held))
+        asyncio.get_running_loop().call_soon(done, Ready())
+        return held
+
+
+async def test_calls_that_ended_leave_nothing_to_the_collector_of_cycles() -> None:
+    script = Holding()
+    fan = FanOut(Nodes(script, SystemClock(), KNOBS), "tx")
+    gc.disable()
+    try:
+        fan.call(0, PEERS[0], NodeStatus())
+        assert script.begun[0]() is not None
+        assert await fan.next() == (0, Ready())
+        await asyncio.sleep(0)
+        assert script.begun[0]() is None
+    finally:
+        gc.enable()
