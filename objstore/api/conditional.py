@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from objstore.api.dates import parse_http_date
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 
-_NAMES = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_NAMES = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
 
 
 def parse_tags(text: str) -> frozenset[str]:
@@ -27,7 +27,7 @@ def parse_tags(text: str) -> frozenset[str]:
 
 def parse_conditions(headers: Mapping[str, str]) -> Conditions:
     """The conditions of a request. A date that is none is ignored."""
-    if not any(name in headers for name in _NAMES):
+    if _NAMES.isdisjoint(headers):
         return NO_CONDITIONS
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     since, unmodified = headers.get("if-modified-since"), headers.get("if-unmodified-since")

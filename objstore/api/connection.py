@@ -1,33 +1,67 @@
-"""One client connection: aiohttp's protocol, with our head filter, our error answers, and a watch over slow clients."""
+"""One client connection: aiohttp's protocol, with our head filter, our error answers, and a watch over slow clients.
+
+aiohttp reads: it parses, holds a client back that sends more than is read, and closes what idles. What happens between a request
+and the next one is ours: aiohttp's own way takes a task, a response object and a writer with features of its own for each.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, RequestPayloadError, _ErrInfo
 
 from objstore.api.limits import EdgeLimits
-from objstore.api.request import Request
-from objstore.api.utf8headers import HeadFilter, NameCodec, Parser
+from objstore.api.request import BodyStalled, Request
+from objstore.api.utf8headers import BodyMalformed, HeadFilter, NameCodec, Parser
+from objstore.model.octets import Octets
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+_OVER = PayloadAccessError()
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 LINGER_S = 5.0
 """How long the rest of an unwanted body is read, so that the client sees our answer before the connection closes."""
+UNSENT_BYTES_MAX = 65_536
+"""After so many bytes, whoever writes waits for a client that does not read them."""
 
 
 class Outcome:
-    """What aiohttp wants to know of a response that we sent ourselves."""
+    """What becomes of the connection after a response. `reset`: the response is not whole, and nothing can follow it."""
 
     __slots__ = ("keep_alive", "reset")
 
     def __init__(self, keep_alive: bool, reset: bool = False) -> None:
         self.keep_alive = keep_alive
         self.reset = reset
+
+
+GONE = Outcome(False, True)
+"""The client left before its answer was sent."""
+
+
+class Writer:
+    """Bytes on their way to the client."""
+
+    __slots__ = ("_connection", "_unsent", "output_size")
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._unsent = 0
+        self.output_size = 0
+        """How many there were."""
+
+    async def write(self, data: Octets) -> None:
+        """Waits while the client reads too slowly. Raises ConnectionResetError when it is gone."""
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.write(data)
+        self.output_size += len(data)
+        self._unsent += len(data)
+        if self._unsent > UNSENT_BYTES_MAX:
+            self._unsent = 0
+            await self._connection.drained()
 
 
 class Application(Protocol):
@@ -42,11 +76,12 @@ class Application(Protocol):
 class Connection(RequestHandler):
     """See the module. Everything of HTTP/1.1 framing stays aiohttp's."""
 
-    __slots__ = ("_filter", "_limits", "_phase", "_phase_bytes", "_phase_since")
+    __slots__ = ("_codec", "_filter", "_limits", "_phase", "_phase_bytes", "_phase_since")
 
     def __init__(self, server: "EdgeServer", limits: EdgeLimits, codec: NameCodec, **options: Any) -> None:
         super().__init__(server, **options)
         self._limits = limits
+        self._codec = codec
         self._filter = HeadFilter(cast(Parser, self._parser), codec, limits.line_bytes_max, limits.head_bytes_max)
         self._parser = cast(Any, self._filter)
         self._phase = ""
@@ -60,22 +95,76 @@ class Connection(RequestHandler):
             cast(asyncio.Transport, transport).write(_BUSY)
             self.force_close()
 
-    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:  # noqa: ARG002
-        """aiohttp: the handler has returned. The response is out already."""
-        return resp, resp.reset
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp: a body has room again. It says so with every piece, and would feed the parser nothing each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
-    def handle_error(self, *_: Any, **__: Any) -> Any:
-        """aiohttp: the handler raised, which ours does not."""
-        raise ConnectionAbortedError
+    async def start(self) -> None:
+        """aiohttp: answer one request after the other, until the connection ends."""
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message, payload = self._messages.popleft()
+            if self._parser is not None:
+                self._parser.message_consumed()
+            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                self._resume_reading_if_drained()
+            try:
+                outcome = await self._answer(message, payload)
+                if outcome.reset:
+                    break
+                if not payload.is_eof():
+                    await self._linger(payload)
+                payload.set_exception(_OVER)
+            except BaseException:
+                self.force_close()
+                raise
+            self._keepalive = outcome.keep_alive
+            if not self._keepalive or self._close or self._force_close:
+                break
+            self._next_keepalive_close_time = close_time = self._loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
 
-    def _make_error_handler(self, err_info: Any) -> Callable[[Any], Awaitable[Any]]:
-        """aiohttp: the parser refused what came."""
+    async def _answer(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> Outcome:
         application = cast(EdgeServer, self._manager).application
+        self._request_in_progress = True
+        try:
+            request = Request(ERROR if isinstance(message, _ErrInfo) else message, payload, self, Writer(self), self._codec)
+            self._current_request = cast(Any, request)
+            if isinstance(message, _ErrInfo):  # the parser refused what came
+                return await application.refuse(request, message.exc)
+            return await application.handle(request)
+        finally:
+            self._current_request = None
+            self._request_in_progress = False
+            if self._handler_waiter is not None and not self._handler_waiter.done():
+                self._handler_waiter.set_result(None)
 
-        async def handler(request: Any) -> Any:
-            return await application.refuse(request, err_info.exc)
+    async def _linger(self, payload: StreamReader) -> None:
+        """Read, and drop, what the client still sends of its body; give the connection up when that takes too long, or fails."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while not (payload.is_eof() or self._force_close):
+                    await payload.readany()
+        except TimeoutError:
+            self.close()
+        except (OSError, RuntimeError, RequestPayloadError, BodyMalformed, BodyStalled):
+            self.force_close()
 
-        return handler
+    async def drained(self) -> None:
+        """Wait until the client has read enough. Raises ConnectionResetError when it is gone."""
+        if self._paused:
+            await self._drain_helper()
 
     def log_exception(self, *args: Any, **options: Any) -> None:
         """aiohttp's own log lines quote input and hold tracebacks; the edge writes its own."""
@@ -143,11 +232,9 @@ class EdgeServer(web.Server):
     def __init__(self, application: Application, limits: EdgeLimits, codec: NameCodec) -> None:
         super().__init__(
             cast(Any, application.handle),
-            request_factory=cast(Any, self._request),
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=limits.idle_timeout_s,
-            lingering_time=LINGER_S,
             max_line_size=limits.line_bytes_max,
             max_field_size=limits.field_bytes_max,
             max_headers=limits.fields_max,
@@ -159,16 +246,6 @@ class EdgeServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         return Connection(self, self._limits, self._codec, loop=self._loop, **self._kwargs)
-
-    def _request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        connection: Connection,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",  # noqa: ARG002 - aiohttp's signature
-    ) -> Request:
-        return Request(message, payload, connection, writer, self._codec)
 
     @property
     def full(self) -> bool:

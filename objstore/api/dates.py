@@ -3,6 +3,7 @@
 from calendar import timegm
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
+from functools import lru_cache
 
 from objstore.model.timestamps import IDENTITY_BITS, TICKS_PER_SECOND
 
@@ -10,12 +11,23 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SECONDS_MAX = 253_402_300_799  # the last second of the year 9999
 DATE_CHARS_MAX = 64
+DAYS_MAX = 1024
+"""So many days are kept as text: what is asked for often is rarely spread over more."""
+_SECONDS_PER_DAY = 86_400
 
 
 def http_date(seconds: int) -> str:
     """`Sun, 22 Nov 2026 22:27:58 GMT`"""
-    t = datetime.fromtimestamp(min(max(seconds, 0), _SECONDS_MAX), UTC)
-    return f"{_DAYS[t.weekday()]}, {t.day:02d} {_MONTHS[t.month - 1]} {t.year} {t.hour:02d}:{t.minute:02d}:{t.second:02d} GMT"
+    days, left = divmod(min(max(seconds, 0), _SECONDS_MAX), _SECONDS_PER_DAY)
+    minutes, second = divmod(left, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_day(days)} {hour:02d}:{minute:02d}:{second:02d} GMT"
+
+
+@lru_cache(maxsize=DAYS_MAX)
+def _day(days: int) -> str:
+    t = datetime.fromtimestamp(days * _SECONDS_PER_DAY, UTC)
+    return f"{_DAYS[t.weekday()]}, {t.day:02d} {_MONTHS[t.month - 1]} {t.year}"
 
 
 def parse_http_date(text: str) -> int | None:

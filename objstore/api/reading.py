@@ -2,6 +2,7 @@
 
 from objstore.api.reply import JOIN_BYTES_MAX, Fields, Reply
 from objstore.model.ranges import Span
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import ObjectRead
 
 
@@ -13,7 +14,8 @@ async def body_reply(read: ObjectRead, status: int, fields: Fields, span: Span |
         return Reply(status, fields, length=length)
     if length <= JOIN_BYTES_MAX:
         try:
-            body = b"".join([piece async for piece in read.body(span)])
+            pieces = read.body(span)
+            body = pieces.data if isinstance(pieces, InMemory) else b"".join([piece async for piece in pieces])
         finally:
             await read.close()
         return Reply(status, fields, body, length=length)

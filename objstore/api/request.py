@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
@@ -15,9 +14,7 @@ from objstore.model.errors import BodyIncomplete, BodyTimeout, InvalidInput, Too
 from objstore.model.octets import text_of
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from objstore.api.connection import Connection
+    from objstore.api.connection import Connection, Writer
 
 QUERY_FIELDS_MAX = 100
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -31,7 +28,7 @@ class Request:
     """One request. `target` is as the client sent it (bytes ≥ 0x80 percent-encoded), `path` and `query_text` its two halves."""
 
     __slots__ = (
-        "_payload", "_query", "_task", "body_wanted", "connection", "headers", "keep_alive", "method", "path", "payload_size",
+        "_payload", "_query", "body_wanted", "connection", "headers", "keep_alive", "method", "path", "payload_size",
         "query_text", "responded", "target", "txn", "upgrade", "user", "version", "waiting", "writer",
     )  # fmt: skip
 
@@ -40,10 +37,9 @@ class Request:
         message: RawRequestMessage,
         payload: StreamReader,
         connection: "Connection",
-        writer: AbstractStreamWriter,
+        writer: "Writer",
         codec: NameCodec,
     ) -> None:
-        self._task: asyncio.Task[None] | None = None  # aiohttp clears it
         self._payload = payload
         self._query: dict[str, str] | None = None
         self.connection = connection
@@ -122,6 +118,14 @@ class Request:
             and not self._payload.total_bytes
         )
 
+    def whole(self, size_max: int) -> bytes | None:
+        """The body, where all of it is here already and it has at most `size_max` bytes: then `pieces` has nothing more of it."""
+        size, payload = self.payload_size, self._payload
+        if size is None or size > size_max or payload.total_bytes != size or not payload.is_eof() or self.broken:
+            return None
+        self.body_wanted = True
+        return payload.read_nowait()
+
     async def pieces(self, piece_bytes: int, size_max: int) -> AsyncIterator[bytes]:
         """The body in pieces of at least `piece_bytes`, the last one aside. The first pull sends 100 Continue where it is due.
 
@@ -179,9 +183,6 @@ class Request:
     def stall(self) -> None:
         """Give up waiting for the body."""
         self._payload.set_exception(BodyStalled())
-
-    def _finish(self) -> None:
-        """aiohttp: the response is about to be sent."""
 
     def _cancel(self, exc: BaseException) -> None:
         """aiohttp: the connection is gone."""

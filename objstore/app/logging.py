@@ -25,6 +25,7 @@ HIDDEN = "***"
 VALUE_CHARS_MAX = 2048
 WAITS_S = 0.02
 WAITING_MAX = 256
+KEYS_MAX = 1024
 
 
 def quote(value: object) -> str:
@@ -39,7 +40,11 @@ def quote(value: object) -> str:
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the event carries beside its words: the `extra` keys, secrets hidden, and the error."""
-    found = {key: HIDDEN if _is_secret(key) else value for key, value in vars(record).items() if key not in _STANDARD}
+    found: dict[str, Any] = {}
+    for key, value in vars(record).items():
+        show = _shown(key)
+        if show is not None:
+            found[key] = value if show else HIDDEN
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]
         found["error"] = f"{type(error).__name__}: {error}"
@@ -48,9 +53,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
-    return _SECRET.search(key) is not None
+@lru_cache(maxsize=KEYS_MAX)
+def _shown(key: str) -> bool | None:
+    """False for a key that names a secret, None for one that is not the event's own."""
+    if key in _STANDARD or key.startswith("_"):
+        return None
+    return not _SECRET.search(key)
 
 
 class TextFormatter(logging.Formatter):
@@ -100,7 +108,7 @@ def _stamp(record: logging.LogRecord) -> str:
     return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=2)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
@@ -142,6 +150,7 @@ class TogetherHandler(logging.StreamHandler[TextIO]):
 
 def start_logging(config: Log, process: str) -> None:
     """Send all events of this process to standard output. `process` names it in every line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line shows them
     handler = TogetherHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(process) if config.format == "json" else TextFormatter(process))
     root = logging.getLogger()

@@ -65,7 +65,7 @@ class TempAuth:
         self._users = {user.full_name: user for user in users}
         self._digests = {name: signer.digest(user.key) for name, user in self._users.items()}
         self._nobody = rng.token_bytes(32)
-        self._verified: dict[str, tuple[Claims, User]] = {}
+        self._verified: dict[str, tuple[Claims, User, Identity]] = {}
         self._identities: dict[tuple[str, str], Identity] = {}
 
     def log_in(self, name: str, key: str) -> Grant | None:
@@ -85,19 +85,21 @@ class TempAuth:
         A service token alone names its user but lends it no groups: it is made to be lent to others.
         """
         if not token:
-            return Identity(self._recognise(service_token).full_name) if service_token else ANONYMOUS
-        user = self._recognise(token)
-        service = self._recognise(service_token) if service_token else None
+            return Identity(self._recognise(service_token)[1].full_name) if service_token else ANONYMOUS
+        _, user, identity = self._recognise(token)
+        return self._identity(user, self._recognise(service_token)[1]) if service_token else identity
+
+    def _identity(self, user: User, service: User | None) -> Identity:
         by = (user.full_name, service.full_name if service else "")
         identity = self._identities.get(by)
         if identity is None:
             identity = self._identities[by] = identity_of(user, service)
         return identity
 
-    def _recognise(self, token: str) -> User:
+    def _recognise(self, token: str) -> tuple[Claims, User, Identity]:
         known = self._verified.get(token)
         if known is not None and self._signer.in_time(known[0]):
-            return known[1]
+            return known
         self._verified.pop(token, None)
         claims = self._signer.verify(token, self._binding_of)
         user = self._users.get(claims.user) if claims else None
@@ -105,8 +107,8 @@ class TempAuth:
             raise TokenRejected
         if len(self._verified) >= CACHE_ENTRIES_MAX:
             del self._verified[next(iter(self._verified))]
-        self._verified[token] = (claims, user)
-        return user
+        known = self._verified[token] = (claims, user, self._identity(user, None))
+        return known
 
     def _binding_of(self, user: str) -> bytes:
         return self._digests.get(user, self._nobody)

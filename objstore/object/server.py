@@ -105,9 +105,9 @@ class ObjectServer:
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Become the one who answers for objects."""
-        dispatcher.on(PutObject, self.put)
-        dispatcher.on(PostObject, self.post)
-        dispatcher.on(DeleteObject, self.delete)
+        dispatcher.on(PutObject, self.put, lasting=True)
+        dispatcher.on(PostObject, self.post, lasting=True)
+        dispatcher.on(DeleteObject, self.delete, lasting=True)
         dispatcher.on(GetObject, self.get, self.get_now)
         dispatcher.on(StatObject, self.stat)
         dispatcher.on(PushObject, self.push)
@@ -213,17 +213,17 @@ class ObjectServer:
 
     # --- changes -----------------------------------------------------------------------------------------------
 
-    async def put(self, request: PutObject, _context: CallContext) -> Message:
+    async def put(self, request: PutObject, context: CallContext) -> Message:
         """As PutObject says."""
-        return await self._change(self._writer.put(self._device(request.target.device), request))
+        return await self._change(self._writer.put(self._device(request.target.device), request), context.lasting)
 
-    async def post(self, request: PostObject, _context: CallContext) -> Message:
+    async def post(self, request: PostObject, context: CallContext) -> Message:
         """As PostObject says."""
-        return await self._change(self._writer.post(self._device(request.target.device), request))
+        return await self._change(self._writer.post(self._device(request.target.device), request), context.lasting)
 
-    async def delete(self, request: DeleteObject, _context: CallContext) -> Message:
+    async def delete(self, request: DeleteObject, context: CallContext) -> Message:
         """As DeleteObject says."""
-        return await self._change(self._writer.delete(self._device(request.target.device), request))
+        return await self._change(self._writer.delete(self._device(request.target.device), request), context.lasting)
 
     async def push(self, request: PushObject, _context: CallContext) -> Message:
         """As PushObject says."""
@@ -301,11 +301,20 @@ class ObjectServer:
             raise NodeError(Code.DEVICE_FAILED, self._unusable[name].text)
         return device
 
-    async def _change(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _change(self, work: Coroutine[Any, Any, T], lasting: bool = False) -> T:
+        """`lasting`: nobody cancels this task, so the work needs none of its own."""
         if len(self._tasks) >= CHANGES_UNDER_WAY_MAX:
             work.close()
             raise NodeError(Code.BUSY, "too many changes under way")
-        return await self._to_its_end(work)
+        if not lasting:
+            return await self._to_its_end(work)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)

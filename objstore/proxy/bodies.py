@@ -82,7 +82,20 @@ class Body:
             raise PeerTimeout("the stream stands still") from None
 
 
-async def from_memory(data: bytes) -> AsyncGenerator[Octets, None]:
-    """Bytes that are here already."""
-    if data:
-        yield data
+class InMemory:
+    """Bytes that are here already, as a stream of a single piece; whoever can do better with the whole takes `data`."""
+
+    __slots__ = ("_left", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._left = data
+
+    def __aiter__(self) -> "InMemory":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        piece, self._left = self._left, b""
+        return piece

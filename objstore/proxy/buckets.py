@@ -16,7 +16,7 @@ from objstore.model.policy import Policies
 from objstore.model.timestamps import seconds_of
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.changes import Changer
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, NewObject, Upload
@@ -154,7 +154,7 @@ class Buckets:
     async def _write(self, place: ObjectPlace, account: str, instead: Claim | None, txn: str) -> None:
         body = claim_body(account, self._hlc.next())
         conditions, after = (ABSENT, 0) if instead is None else (_instead_of(instead), instead.timestamp)
-        upload = Upload(from_memory(body), len(body))
+        upload = Upload(InMemory(body), len(body))
         await self._storer.put(_own(txn), Slot(place, after, None, conditions), NewObject("text/plain"), upload, {HOLDER: account})
 
 

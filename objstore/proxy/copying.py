@@ -1,7 +1,8 @@
 """Server-side copies."""
 
-import dataclasses
 from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from objstore.model.errors import Unavailable
 from objstore.model.manifest import ManifestError, decode_manifest
@@ -63,6 +64,7 @@ def _new_object(request: CopyRequest, source: Version) -> NewObject:
         headers["x-object-manifest"] = source.headers["x-object-manifest"]
     user = {} if request.fresh_metadata else source.user
     content_type = source.content_type if request.content_type is None else request.content_type
-    return dataclasses.replace(
+    new: NewObject = msgspec.structs.replace(
         request.new, content_type=content_type, headers=headers | request.new.headers, user=user | request.new.user
     )
+    return new

@@ -1,7 +1,6 @@
 """Storing static large objects: every segment is looked at before the manifest is kept."""
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
 from hashlib import md5
 
@@ -29,7 +28,7 @@ from objstore.model.manifest import (
 )
 from objstore.model.names import ObjectName
 from objstore.model.version import Version
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.largereads import LargeReader
 from objstore.proxy.opening import Opener, etag_of, modified_s
 from objstore.proxy.operations import Context, NewObject, PutResult, Upload
@@ -85,8 +84,8 @@ class Manifests:
             "listed-size": str(size),
             "listed-etag": listed,
         }
-        bare = dataclasses.replace(new, expected_etag=None)
-        return await self._storer.put(ctx, slot, bare, Upload(from_memory(document), len(document)), system)
+        bare = msgspec.structs.replace(new, expected_etag=None)
+        return await self._storer.put(ctx, slot, bare, Upload(InMemory(document), len(document)), system)
 
     async def _look(self, ctx: Context, account: str, segments: list[Segment]) -> dict[str, Look]:
         """Every path once, a few at a time."""

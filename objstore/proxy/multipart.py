@@ -5,7 +5,6 @@ goes only after the manifest is durable; and no request removes a part. The mult
 object refers to it.
 """
 
-import dataclasses
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import md5
@@ -38,7 +37,7 @@ from objstore.model.timestamps import seconds_of
 from objstore.placement.places import Placement
 from objstore.proxy import reads
 from objstore.proxy.access import Access
-from objstore.proxy.bodies import Body, from_memory
+from objstore.proxy.bodies import Body, InMemory
 from objstore.proxy.changes import Changer
 from objstore.proxy.infocache import Info
 from objstore.proxy.listings import Lister
@@ -104,7 +103,7 @@ class Multipart:
         record = _Record(new.content_type, new.headers, new.user, algorithm or "", kind or "")
         document = msgspec.json.encode(record)
         slot = self._slot(bucket, record_name(name.object, id_))
-        await self._storer.put(bucket.ctx, slot, NewObject("application/json"), Upload(from_memory(document), len(document)))
+        await self._storer.put(bucket.ctx, slot, NewObject("application/json"), Upload(InMemory(document), len(document)))
         return id_
 
     async def put_part(self, ctx: Context, name: ObjectName, id_: str, number: int, upload: Upload, etag: str | None) -> PutResult:
@@ -122,7 +121,7 @@ class Multipart:
         slot = self._slot(bucket, part_name(name.object, id_, number, unique))
         new = NewObject("application/octet-stream", expected_etag=etag)
         chunks = _of_algorithm(algorithm, upload)
-        return await self._storer.put(bucket.ctx, slot, new, dataclasses.replace(upload, chunks=chunks, facts=noted))
+        return await self._storer.put(bucket.ctx, slot, new, msgspec.structs.replace(upload, chunks=chunks, facts=noted))
 
     async def parts(self, ctx: Context, name: ObjectName, id_: str) -> OpenUpload:
         """As Store.list_parts."""
@@ -176,7 +175,7 @@ class Multipart:
             **_whole_checksum(record, chosen),
         }
         document = encode_manifest(segments)
-        result = await self._storer.put(ctx, slot, new, Upload(from_memory(document), len(document)), system)
+        result = await self._storer.put(ctx, slot, new, Upload(InMemory(document), len(document)), system)
         await self._close(bucket, id_)
         return result
 

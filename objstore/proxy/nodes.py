@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from objstore.formats.messages import Address, IndexTarget, Message
 from objstore.model.errors import NodeError
+from objstore.proxy.alarms import Alarms
 from objstore.proxy.failures import FailingPeers
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
-from objstore.rpc.interface import Begun, Caller, Done, Exchange, Outcome, PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import Begun, Caller, Exchange, Outcome, PeerTimeout, PeerUnavailable
 from objstore.runtime.interface import Clock
 
 logger = logging.getLogger("objstore.proxy")
@@ -29,7 +29,8 @@ class Nodes:
         self.clock = clock
         self.knobs = knobs
         self.failures = FailingPeers(clock, knobs)
-        self._caller = caller
+        self.alarms = Alarms()
+        self.caller = caller
         self._background: set[asyncio.Task[Any]] = set()
         self._left: set[Call] = set()
 
@@ -37,21 +38,21 @@ class Nodes:
         """As Caller.call, with the usual deadline where none is given."""
         started = self.clock.monotonic()
         try:
-            reply = await self._caller.call(address, request, timeout_s=timeout_s or self.knobs.node_timeout_s, txn=txn)
+            reply = await self.caller.call(address, request, timeout_s=timeout_s or self.knobs.node_timeout_s, txn=txn)
         except PeerUnavailable:
             self.failures.failed(address)
             raise
         except NodeError:
-            self._answered(address, started)
+            self.answered(address, started)
             raise
-        self._answered(address, started)
+        self.answered(address, started)
         return reply
 
     async def open(self, address: Address, request: Message, txn: str, timeout_s: float) -> Exchange:
         """As Caller.open, but connecting takes no longer than the usual deadline."""
         try:
             async with asyncio.timeout(self.knobs.node_timeout_s):
-                return await self._caller.open(address, request, timeout_s=timeout_s, txn=txn)
+                return await self.caller.open(address, request, timeout_s=timeout_s, txn=txn)
         except TimeoutError:
             self.failures.failed(address)
             raise PeerTimeout("not connected in time") from None
@@ -59,19 +60,8 @@ class Nodes:
             self.failures.failed(address)
             raise
 
-    def begin(self, address: Address, request: Message, done: Done, txn: str, timeout_s: float = 0.0) -> Begun:
-        """As Caller.begin, with the usual deadline where none is given."""
-        ended = partial(self._ended_call, address, self.clock.monotonic(), done)
-        return self._caller.begin(address, request, ended, timeout_s=timeout_s or self.knobs.node_timeout_s, txn=txn)
-
-    def _ended_call(self, address: Address, started: float, done: Done, outcome: Outcome | BaseException) -> None:
-        if isinstance(outcome, PeerUnavailable):
-            self.failures.failed(address)
-        elif isinstance(outcome, Message | NodeError):
-            self._answered(address, started)
-        done(outcome)
-
-    def _answered(self, address: Address, started: float) -> None:
+    def answered(self, address: Address, started: float) -> None:
+        """It gave an answer, or a refusal, to a call that began at `started` (monotonic)."""
         if self.clock.monotonic() - started < self.knobs.straggler_grace_s:
             self.failures.well(address)
         else:
@@ -133,42 +123,60 @@ class Nodes:
 class Call:
     """One call of a FanOut."""
 
-    __slots__ = ("_begun", "_fan", "address", "key")
+    __slots__ = ("_begun", "_fan", "_started", "address", "key")
 
     def __init__(self, fan: "FanOut", key: int, address: Address) -> None:
         self.key = key
         self.address = address
         self._fan = fan
         self._begun: Begun | None = None
+        self._started = 0.0
 
     def begin(self, nodes: Nodes, request: Message, txn: str, timeout_s: float) -> None:
-        self._begun = nodes.begin(self.address, request, self._ended, txn, timeout_s)
+        """Call: with the usual deadline where none is given."""
+        self._started = nodes.clock.monotonic()
+        timeout_s = timeout_s or nodes.knobs.node_timeout_s
+        self._begun = nodes.caller.begin(self.address, request, self._ended, timeout_s=timeout_s, txn=txn)
 
     def cancel(self) -> None:
         if self._begun is not None:
             self._begun.cancel()
 
     def _ended(self, outcome: Outcome | BaseException) -> None:
+        self._begun = None  # it refers to this: nothing of a call that ended is left to the collector of cycles
+        nodes = self._fan.nodes
+        if isinstance(outcome, Message | NodeError):
+            nodes.answered(self.address, self._started)
+        elif isinstance(outcome, PeerUnavailable):
+            nodes.failures.failed(self.address)
         self._fan.take(self, outcome)
 
 
 class FanOut:
     """Calls to several nodes at once, their outcomes taken in order of arrival. Each call has a key of the caller's choice."""
 
-    __slots__ = ("_arrived", "_calls", "_late", "_nodes", "_txn", "_waiter")
+    __slots__ = (
+        "_arrived", "_calls", "_enough", "_late", "_timeout_s", "_together", "_txn", "_waiter", "alarm", "nodes", "overdue",
+    )  # fmt: skip
 
     def __init__(self, nodes: Nodes, txn: str) -> None:
-        self._nodes = nodes
+        self.nodes = nodes
+        self.alarm = 0
         self._txn = txn
         self._calls: dict[int, Call] = {}
         self._arrived: deque[tuple[int, Outcome | BaseException]] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._together = 1
+        self._enough: int | None = None
+        self._timeout_s: float | None = None
+        self.overdue = False
+        """The last wait ended by its time limit."""
         self._late: Callable[[int, Outcome], None] | None = None
 
     def call(self, key: int, address: Address, request: Message, timeout_s: float = 0.0) -> None:
         """Start a call, with the usual deadline where none is given."""
         self._calls[key] = call = Call(self, key, address)
-        call.begin(self._nodes, request, self._txn, timeout_s)
+        call.begin(self.nodes, request, self._txn, timeout_s)
 
     @property
     def outstanding(self) -> int:
@@ -186,7 +194,7 @@ class FanOut:
 
     def hopeless(self) -> bool:
         """Whether no outcome is here, and calls wait for troubled peers only."""
-        return not self._arrived and all(self._nodes.failures.troubled(address) for address in self.pending)
+        return not self._arrived and all(self.nodes.failures.troubled(address) for address in self.pending)
 
     def take(self, call: Call, outcome: Outcome | BaseException) -> None:
         """One of the calls has its outcome."""
@@ -196,32 +204,49 @@ class FanOut:
         del self._calls[key]
         if self._late is None:
             self._arrived.append((key, outcome))
-            self._wake()
+            if self._waiter is not None:
+                self._arrived_while_waiting(outcome)
+            return
+        self.nodes.left_ended(call)
+        if isinstance(outcome, Message | NodeError | PeerUnavailable):
+            self._late(key, outcome)
         else:
-            self._nodes.left_ended(call)
-            if isinstance(outcome, Message | NodeError | PeerUnavailable):
-                self._late(key, outcome)
-            else:
-                logger.error("background work failed", exc_info=outcome)
+            logger.error("background work failed", exc_info=outcome)
 
-    def _wake(self) -> None:
+    def _arrived_while_waiting(self, outcome: Outcome | BaseException) -> None:
+        count = len(self._arrived)
+        if count >= self._together or not self._calls or not isinstance(outcome, Message):
+            self._awaken()
+        elif self._enough is None:
+            if self._timeout_s is not None:
+                self.alarm = self.nodes.alarms.set(self, self._timeout_s)
+        elif count >= self._enough and not self.nodes.failures.none:
+            self._awaken()
+        elif count == self._enough and self._timeout_s is not None:
+            self.alarm = self.nodes.alarms.set(self, self._timeout_s)
+
+    def _awaken(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def next(self, timeout_s: float | None = None) -> tuple[int, Outcome] | None:
-        """The next outcome; None when there was none within `timeout_s`, or no call is pending."""
+    def wake(self) -> None:
+        """As Sleeper: what has arrived so far must do."""
+        self.overdue = True
+        self._awaken()
+
+    async def next(self, timeout_s: float | None = None, together: int = 1) -> tuple[int, Outcome] | None:
+        """The next outcome; None when there was none within `timeout_s`, or no call is pending.
+
+        `together`: how many answers are worth being woken for, where fewer would change nothing; the time limit is then for each of
+        them after the last. Any other outcome is told at once.
+        """
         if not self._arrived:
             if not self._calls:
                 return None
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = loop.call_later(timeout_s, self._wake) if timeout_s is not None else None
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer is not None:
-                    timer.cancel()
+            self._together, self._timeout_s, self._enough = together, timeout_s, None
+            if timeout_s is not None:
+                self.alarm = self.nodes.alarms.set(self, timeout_s)
+            await self._woken()
             if not self._arrived:
                 return None
         key, outcome = self._arrived.popleft()
@@ -229,13 +254,30 @@ class FanOut:
             return key, outcome
         raise outcome
 
+    async def most(self, enough: int, grace_s: float) -> None:
+        """Wait until `next` has something to decide on: all answers; or `enough` of them, when the others do not come within
+        `grace_s` after that (then it is `overdue`), or some peer is in trouble; or any other outcome.
+        """
+        if not self._arrived and self._calls:
+            self._together, self._timeout_s, self._enough = len(self._calls), grace_s, enough
+            await self._woken()
+
+    async def _woken(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.overdue = False
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.alarm = 0
+
     def leave(self, late: Callable[[int, Outcome], None] | None = None) -> None:
         """Let the pending calls go on in the background; each outcome goes to `late`."""
         if not self._calls:
             return
         self._late = late or _ignore
         for call in self._calls.values():
-            self._nodes.leave(call)
+            self.nodes.leave(call)
 
     def cancel(self) -> None:
         """Cancel the pending calls."""

@@ -1,8 +1,9 @@
 """Opening plain objects: the reader's rights, the newest version, conditions, ranges."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
 from math import ceil
+
+import msgspec
 
 from objstore.model.conditions import NO_CONDITIONS, check_read
 from objstore.model.errors import ContainerNotFound, NotModified, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable
@@ -13,7 +14,7 @@ from objstore.model.timestamps import seconds_of
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
-from objstore.proxy.bodies import Body, from_memory
+from objstore.proxy.bodies import Body, InMemory
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, ReadRequest
 from objstore.proxy.reads import NO_BYTES, Finder, Found, Part
@@ -30,30 +31,30 @@ def etag_of(version: Version) -> str:
     return version.system.get("manifest-etag", version.etag) if version.system else version.etag
 
 
-@dataclass(slots=True)
-class PlainRead:
-    """ObjectRead of an object that is just its bytes. `data` are those of `held`, when they came along."""
+class PlainRead(msgspec.Struct):
+    """ObjectRead of an object that is just its bytes. `data` are those of `held`, when they came along; `source` has the others."""
 
     version: Version
     size: int
     etag: str
     spans: list[Span] | None
-    source: Body
+    source: Body | None
     data: bytes | None
     held: Span
     manifest: str = ""
     parts: int | None = None
-    streams: list[AsyncGenerator[Octets, None]] = field(default_factory=list)
+    streams: list[AsyncGenerator[Octets, None]] = []
 
     def body(self, span: Span | None = None) -> AsyncIterator[Octets]:
         """As ObjectRead."""
         start, length = span or Span(0, self.size)
         if self.data is None or start < self.held.start or start + length > self.held.end:
+            assert self.source is not None
             stream = self.source.read(Span(start, length))
             self.streams.append(stream)
             return stream
         first = start - self.held.start
-        return from_memory(self.data[first : first + length] if length != len(self.data) else self.data)
+        return InMemory(self.data[first : first + length] if length != len(self.data) else self.data)
 
     async def close(self) -> None:
         """As ObjectRead."""
@@ -102,11 +103,12 @@ class Opener:
         version = found.version
         assert version is not None
         spans = satisfied(request, version, version.size, version.etag, "")
-        source = Body(self.nodes, place, version, found.holders + found.others, txn)
         held = Span(0, version.size)
         if part.start or part.length >= 0:  # a single range was asked for, so there is a single span
             held = spans[0] if spans else Span(0, 0)
         data = found.body if found.body is not None and len(found.body) == held.length else None
+        whole = data is not None and held.length == version.size
+        source = None if whole else Body(self.nodes, place, version, found.holders + found.others, txn)
         return PlainRead(version, version.size, version.etag, spans, source, data, held)
 
 

@@ -10,8 +10,10 @@ silently what only an owner may set, and hides from others what only an owner ma
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from objstore.formats.messages import Query, Settings, Stats
 from objstore.model.checksums import ChecksumAlgorithm, ChecksumType
@@ -26,8 +28,7 @@ from objstore.model.rows import ContainerRow, ObjectRow, Subdir
 from objstore.model.version import Version
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """Who asks, under which transaction id, and from which page (for `.r:` access lists)."""
 
     identity: Identity
@@ -61,8 +62,7 @@ class ContainerListing:
     rows: list[ObjectRow | Subdir]
 
 
-@dataclass(slots=True)
-class Upload:
+class Upload(msgspec.Struct):
     """A body on its way in. `size` None when the client does not say. The iterator raises BodyIncomplete or BodyTimeout;
     nothing is read from it before the checks that need no body have passed (so the API can send 100 Continue on first pull).
     """
@@ -73,21 +73,19 @@ class Upload:
     """What is known of the body once all of it was read (checksums that a client announced), to be kept with it as system facts."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewObject:
+class NewObject(msgspec.Struct, frozen=True):
     """What a client may set on an object beside its bytes. `headers` and `user` as in `Version`."""
 
     content_type: str
-    headers: dict[str, str] = field(default_factory=dict)
-    user: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
+    user: dict[str, str] = {}
     expected_etag: str | None = None
     """md5 hex digest the body must have; ChecksumMismatch otherwise. For a manifest: the etag of the whole."""
     own_limits: bool = False
     """The API has limits of its own for user metadata, and has checked them: Swift's do not count."""
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(msgspec.Struct, frozen=True):
     etag: str
     """As the API shows it: md5 of the bytes, or the manifest's etag without quotes."""
     timestamp: int
@@ -97,8 +95,7 @@ class PutResult:
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ReadRequest(msgspec.Struct, frozen=True):
     """`ranges` None for the whole. `raw_manifest` reads a large object's manifest itself. `newest` asks every replica."""
 
     name: ObjectName

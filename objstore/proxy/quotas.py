@@ -63,7 +63,7 @@ class Quotas:
 
     async def _account_room(self, account: str, policy: int) -> int:
         place = self._placement.account(account)
-        info = await self._cache.get(place)
+        info = self._cache.known(place) or await self._cache.get(place)
         if not info.settings.values:
             return _ROOM_MAX
         limits = {key: info.value(key) for key in info.settings.values if is_account_quota(key)}

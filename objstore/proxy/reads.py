@@ -7,8 +7,8 @@ replica had is in quarantine, and nobody has it or something newer: such an obje
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from crc32c import crc32c
 
 from objstore.formats.messages import GetObject, ObjectHeld, ObjectReply
@@ -27,8 +27,7 @@ UNDER_WAY_S = 0.03
 Settle = Callable[[ObjectPlace, str], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The newest version, None when there is none; then `tombstone` is the deletion's timestamp, 0 for none.
 
     `body` holds the bytes asked for when a holder sent them along. `holders` answered that they have this version; `others`
@@ -50,8 +49,7 @@ class Found:
 NOTHING_FOUND = Found(None, 0, None, (), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What to send along: `length` bytes from `start` (see GetObject), when they are at most `inline_max`; -1 for none."""
 
     inline_max: int
@@ -155,6 +153,7 @@ class _Search:
         "_next",
         "_order",
         "_part",
+        "_wanted",
         "extra",
         "fan",
         "lost",
@@ -177,6 +176,7 @@ class _Search:
         """The newest of what replicas have in quarantine, and nothing as new."""
         self._part = part
         self._order = order
+        self._wanted = majority(len(order))
         self._next = 0
         self._bytes_from = -1
         self._lean = lean
@@ -184,8 +184,7 @@ class _Search:
         """Who has what is newest, and said no more of it."""
 
     async def run(self, everywhere: bool) -> Read:
-        count = len(self._order) if everywhere else majority(len(self._order))
-        for _ in range(count):
+        for _ in range(len(self._order) if everywhere else self._wanted):
             self._ask()
         patient = True
         while True:
@@ -193,7 +192,10 @@ class _Search:
             if everywhere and step is Read.DONE and patient and self.fan.outstanding:
                 step = Read.WAIT  # one of those not heard yet may know something newer
             if step is Read.WAIT:
-                ended = await self.fan.next(self.nodes.knobs.hedge_s if patient else None)
+                if patient:  # fewer answers than a majority decide nothing
+                    ended = await self.fan.next(self.nodes.knobs.hedge_s, self._wanted - len(self.quorum.orders))
+                else:
+                    ended = await self.fan.next()
                 if ended is not None:
                     self.take(*ended)
                     continue

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from hashlib import md5
 
@@ -18,6 +17,7 @@ from objstore.model.octets import Octets
 from objstore.model.version import BASE, Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.completion import Completion
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.opening import Opener, etag_of, modified_s
@@ -38,8 +38,7 @@ async def in_thread(work: Callable[[], None]) -> None:
     await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A place that may be written under `conditions`: above timestamp `after`, at most `room` bytes (None for any number)."""
 
     place: ObjectPlace
@@ -90,7 +89,8 @@ class Storer:
             raise ContainerNotFound("there is no such container")
         room = await self._quotas.check(ctx, name.account, name.container, info, size)
         place = self._placement.object(name, info.settings.policy)
-        return Slot(place, await self.check(place, conditions, ctx.txn), room, conditions)
+        after = 0 if conditions is NO_CONDITIONS else await self.check(place, conditions, ctx.txn)
+        return Slot(place, after, room, conditions)
 
     async def check(self, place: ObjectPlace, conditions: Conditions, txn: str) -> int:
         """Check a write's conditions before its body is taken; returns the timestamp of what is there. It is `propose` that decides
@@ -237,6 +237,8 @@ class Storer:
 
 async def _first_bytes(chunks: AsyncIterator[Octets], size_max: int) -> tuple[bytes, bool]:
     """The body up to a little more than `size_max` bytes, and whether that is all of it."""
+    if isinstance(chunks, InMemory) and len(chunks.data) <= size_max:
+        return chunks.data, True
     parts: list[Octets] = []
     size = 0
     async for chunk in chunks:

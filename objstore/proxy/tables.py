@@ -138,13 +138,17 @@ class Tables:
 
     async def container(self, account: str, container: str) -> Info:
         """What is known of a container, from memory where leases allow. A deleted account has none. Raises Unavailable."""
-        info = await self._cache.get(self._placement.container(account, container))
+        place = self._placement.container(account, container)
+        info = self._cache.known(place) or await self._cache.get(place)
         if info.exists and await self._is_deleted(account):
             return Info(Settings(info.settings.name), Stats())
         return info
 
     async def _is_deleted(self, account: str) -> bool:
         """An account that cannot be asked is no reason to refuse what can be read: False."""
+        known = self._cache.known(self._placement.account(account))
+        if known is not None:
+            return known.deleted
         try:
             return (await self.account(account)).deleted
         except Unavailable:

@@ -6,7 +6,6 @@ change at a later one, a bounded number of times (G7).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ RequestFor = Callable[[Target, IndexTarget | None], Change]
 """Makes the request for one device, telling it which container replica to inform."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A change that a majority holds. `existed`: any replica knew the object; `absent`: replicas that had nothing to change."""
 
     timestamp: int
@@ -132,12 +130,13 @@ class Writer:
         """Give the last replicas a moment: then replicas are equal when the client is answered, and nothing piles up. Nobody
         waits for a peer that is known to be slow.
         """
+        grace_s = 0.0 if fan.overdue else self.nodes.knobs.straggler_grace_s
         deadline = 0.0
         while fan.outstanding:
             if fan.hopeless() and not self.nodes.crowded:
                 return
             now = self.nodes.clock.monotonic()
-            deadline = deadline or now + self.nodes.knobs.straggler_grace_s
+            deadline = deadline or now + grace_s
             ended = await fan.next(max(0.0, deadline - now))
             if ended is None:
                 for address in fan.pending:
@@ -204,8 +203,9 @@ class _Attempt:
         verdict = Write.WAIT
         try:
             self._send()
+            await fan.most(tally.quorum.needed, self._writer.nodes.knobs.straggler_grace_s)
             while (verdict := tally.quorum.decide()) is Write.WAIT:
-                ended = await fan.next()
+                ended = await fan.next(together=tally.quorum.needed - tally.quorum.stored_count)
                 if ended is None:
                     raise RuntimeError("a write waits for nobody")
                 tally.take(*ended)

@@ -1,6 +1,7 @@
 """Calls on a connection: many at once, in both directions, answered in any order."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -77,8 +78,9 @@ class CallConnection:
         self._last_call = 0
         self._crowded = False
         """The last call was not alone, so the next one will hardly be: calls that go together cost less."""
-        self._handlers: dict[int, tuple[asyncio.Task[None], float]] = {}
-        self._sweeping = False
+        self._handlers: dict[int, tuple[asyncio.Task[None], float, bool]] = {}
+        self._sweep_at = math.inf
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._leaving = False
         self._peer_leaving = False
 
@@ -94,7 +96,8 @@ class CallConnection:
     @property
     def ready(self) -> bool:
         """They may be made at once, too."""
-        return self.usable and not self._link.paused
+        link = self._link
+        return not (link.paused or self._peer_leaving or link.closing)
 
     @property
     def node(self) -> str:
@@ -119,16 +122,18 @@ class CallConnection:
 
     def begin(self, request: Message, done: Done, *, timeout_s: float, txn: str = "") -> "_Call":
         """As Caller.begin, whether the link is paused or not."""
+        station, calls = self._station, self._calls
         self._last_call = number = (self._last_call + 1) & 0xFFFFFFFF
-        call = _Call(self, number, done, type(request).__name__, self._station.clock.monotonic() + timeout_s)
+        deadline = station.clock.monotonic() + timeout_s
+        call = _Call(self, number, done, type(request).__name__, deadline)
         refusal = self._send(request, number, timeout_s, txn)
-        self._crowded = bool(self._calls)
-        self._calls[number] = call
-        self._station.counters.in_flight += 1
+        self._crowded = bool(calls)
+        calls[number] = call
+        station.counters.in_flight += 1
         if refusal is not None:
             self._loop.call_soon(self._end, call, refusal)
-        elif not self._sweeping:
-            self._sweep_later()
+        elif deadline < self._sweep_at:
+            self._sweep_by(deadline)
         return call
 
     def _send(self, request: Message, number: int, timeout_s: float, txn: str) -> NodeError | PeerUnavailable | None:
@@ -140,11 +145,10 @@ class CallConnection:
             return PeerTimeout(f"{link.remote}: no time left for {type(request).__name__}")
         if len(self._calls) >= station.knobs.calls_in_flight_max:
             return NodeError(Code.BUSY, f"too many calls in flight to {link.remote}")
-        codec = station.codec
-        body = codec.encode(request)
+        name, body = station.codec.pack(request)
         timeout_ms = int(timeout_s * 1000) if timeout_s < TIMEOUT_S_MAX else TIMEOUT_MS_MAX
         try:
-            head = frame_head(REQUEST, number, timeout_ms, codec.name(request), txn.encode()[:TXN_BYTES_MAX], len(body))
+            head = frame_head(REQUEST, number, timeout_ms, name, txn.encode()[:TXN_BYTES_MAX], len(body))
             link.send(head, body, alone=not (self._calls or self._crowded))
         except ValueError as error:
             return NodeError(Code.BAD_REQUEST, f"{type(request).__name__}: {error}")
@@ -156,10 +160,11 @@ class CallConnection:
             return
         counters = self._station.counters
         counters.in_flight -= 1
-        if isinstance(outcome, PeerUnavailable):
+        word = "ok"
+        if isinstance(outcome, NodeError):
+            word = outcome.code
+        elif isinstance(outcome, PeerUnavailable):
             word = "timeout" if isinstance(outcome, PeerTimeout) else "unavailable"
-        else:
-            word = outcome.code if isinstance(outcome, NodeError) else "ok"
         counters.calls[call.method, word] += 1
         call.done(outcome)
 
@@ -182,32 +187,38 @@ class CallConnection:
             return  # it was given up meanwhile
         outcome: Outcome
         try:
-            reply = self._station.codec.decode(frame.name, frame.body)
-            outcome = guard.node_error(reply) if isinstance(reply, Refused) else reply
+            outcome = self._station.codec.decode(frame.name, frame.body)
+            if type(outcome) is Refused:
+                outcome = guard.node_error(outcome)
         except ProtocolError as error:
             outcome = PeerUnavailable(f"{self._link.remote}: reply to {call.method}: {error}")
         self._end(call, outcome)
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
-    def _sweep_later(self) -> None:
-        """One timer per busy connection instead of one per call: a deadline may be a tick late."""
-        self._sweeping = True
-        self._loop.call_later(self._station.knobs.deadline_tick_s, self._sweep)
+    def _sweep_by(self, deadline: float) -> None:
+        """One timer per connection, for the earliest deadline, instead of one per call. As most calls are given the same time, it
+        hardly ever moves: by then there are later calls. A deadline may be a tick late.
+        """
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        self._sweep_at = deadline
+        wait_s = max(deadline - self._station.clock.monotonic(), self._station.knobs.deadline_tick_s)
+        self._sweep_timer = self._loop.call_later(wait_s, self._sweep)
 
     def _sweep(self) -> None:
+        self._sweep_at, self._sweep_timer = math.inf, None
         now = self._station.clock.monotonic()
         for call in [call for call in self._calls.values() if call.deadline <= now]:
             if call.number in self._calls:  # the outcome of one may end another
                 self._send_cancel(call)
                 self._end(call, PeerTimeout(f"{self._link.remote}: no answer to {call.method} in time"))
-        for call_number, (_, deadline) in list(self._handlers.items()):
+        for call_number, (_, deadline, _) in list(self._handlers.items()):
             if deadline <= now:  # its caller gave up
                 self._cancel(call_number)
-        if self._calls or self._handlers:
-            self._sweep_later()
-        else:
-            self._sweeping = False
+        deadlines = [call.deadline for call in self._calls.values()] + [running[1] for running in self._handlers.values()]
+        if deadlines and (earliest := min(deadlines)) < self._sweep_at:  # what was ended may have begun another
+            self._sweep_by(earliest)
 
     # --- answering ---------------------------------------------------------------------------------------------
 
@@ -244,7 +255,8 @@ class CallConnection:
         if frame.call in self._handlers:
             raise ProtocolError("a call number used twice")
         deadline = station.clock.monotonic() + frame.timeout_ms / 1000
-        context = CallContext(frame.txn.decode(errors="replace"), deadline, self)
+        lasting = type(request) in station.dispatcher.lasting
+        context = CallContext(frame.txn.decode(errors="replace"), deadline, self, lasting)
         at_once = station.dispatcher.at_once.get(type(request))
         if at_once is not None and not self._link.paused:
             reply = guard.at_once(at_once, request, context)
@@ -254,9 +266,9 @@ class CallConnection:
                 self._reply(frame.call, reply)
                 return
         task = self._loop.create_task(self._answer(frame.call, handler, request, context))
-        self._handlers[frame.call] = (task, deadline)
-        if not self._sweeping:
-            self._sweep_later()
+        self._handlers[frame.call] = (task, deadline, lasting)
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
 
     async def _answer(self, call: int, handler: Handler, request: Message, context: CallContext) -> None:
         counters = self._station.counters
@@ -264,6 +276,8 @@ class CallConnection:
         outcome = "cancelled"
         try:
             reply = await guard.answer(handler, request, context)
+            if call not in self._handlers:
+                return  # a lasting one, whose caller has left
             outcome = reply.code if isinstance(reply, Refused) else "ok"
             if self._link.paused:
                 await self._link.drain(max(0.0, context.deadline - self._station.clock.monotonic()))
@@ -279,15 +293,17 @@ class CallConnection:
         running = self._handlers.get(call)
         if running is not None:
             del self._handlers[call]  # here, as a task cancelled before its first step never gets to its `finally`
-            running[0].cancel()
+            task, _, lasting = running
+            if not lasting:
+                task.cancel()
 
     def _reply(self, call: int, reply: Message) -> None:
         link, codec = self._link, self._station.codec
         if link.lost:
             return
         try:
-            body = codec.encode(reply)
-            link.send(frame_head(REPLY, call, 0, codec.name(reply), b"", len(body)), body, alone=len(self._handlers) < 2)
+            name, body = codec.pack(reply)
+            link.send(frame_head(REPLY, call, 0, name, b"", len(body)), body, alone=len(self._handlers) < 2)
         except (TypeError, ValueError, OverflowError, KeyError) as error:  # no message, a field of a wrong type, too large
             guard.log_defect("reply not sent", type(reply).__name__, "", error)
             body = codec.encode(Refused(Code.INTERNAL, f"{type(reply).__name__}: {error}"))
@@ -297,6 +313,8 @@ class CallConnection:
 
     def link_lost(self, reason: str) -> None:
         """As Conversation: every call of ours fails at once, every handler of theirs is cancelled."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         for call in list(self._calls.values()):
             self._end(call, PeerUnavailable(f"{self._link.remote}: {reason}"))
         for number in list(self._handlers):

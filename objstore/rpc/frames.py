@@ -30,6 +30,8 @@ _HEAD = struct.Struct("<IQ")  # length, sequence
 _PACKET_HEAD = struct.Struct("<16sIQ")  # seal, length, sequence
 _CHUNK_HEAD = struct.Struct("<IQI")  # length, sequence, crc32c
 _FRAME = struct.Struct("<BBBxIII")
+_HEAD_BYTES = _HEAD.size
+_unpack_frame = _FRAME.unpack_from
 _new = tuple.__new__
 _SUM = struct.Struct("<I12x")  # as long as a mac
 PACKET_HEAD_BYTES = _PACKET_HEAD.size
@@ -182,7 +184,7 @@ class PacketReader:
                 self._finish_large(self._large, events)
             return events
         self._end += count
-        while self._start < self._end and self._take(events):
+        while self._take(events) and self._start < self._end:
             pass
         if self._start == self._end:
             self._start = self._end = 0
@@ -222,8 +224,8 @@ class PacketReader:
             if total <= COPIED_BYTES_MAX:
                 signed = bytes(signed)  # pieces of bytes are cheaper to take than pieces of a view
             self._verify(seal, signed)
-            _split(signed, events)
             self._start = start + total
+            _split(signed, events)
             return True
         if total <= len(buffer):
             self._needed = total
@@ -290,18 +292,17 @@ def _checked(data: Octets, crc: int) -> Chunk:
 
 def _split(signed: bytes | memoryview, events: list[Event]) -> None:
     """The frames after a packet's head."""
-    at, end = _HEAD.size, len(signed)
-    unpack_from = _FRAME.unpack_from
+    at, end = _HEAD_BYTES, len(signed)
     while at < end:
         if end - at < FRAME_HEAD_BYTES:
             raise ProtocolError("frame cut short")
-        kind, name_length, txn_length, call, timeout_ms, body_length = unpack_from(signed, at)
+        kind, name_length, txn_length, call, timeout_ms, body_length = _unpack_frame(signed, at)
         name_at = at + FRAME_HEAD_BYTES
         txn_at = name_at + name_length
         body_at = txn_at + txn_length
         at = body_at + body_length
         if at > end:
             raise ProtocolError("frame cut short")
-        name, txn = bytes(signed[name_at:txn_at]), bytes(signed[txn_at:body_at])
+        name, txn = bytes(signed[name_at:txn_at]), bytes(signed[txn_at:body_at]) if txn_length else b""
         # Half the price of calling Frame.
         events.append(_new(Frame, (kind, call, timeout_ms, name, txn, signed[body_at:at])))

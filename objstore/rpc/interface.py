@@ -84,6 +84,8 @@ class CallContext(NamedTuple):
     txn: str
     deadline: float  # monotonic seconds on this node
     peer: Peer
+    lasting: bool = False
+    """The handler runs to its end although its caller has left, as it was registered to (see Dispatcher.on)."""
 
 
 Outcome = Message | NodeError | PeerUnavailable
@@ -161,6 +163,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self.handlers: dict[type[Message], Handler] = {}
         self.at_once: dict[type[Message], AtOnce] = {}
+        self.lasting: set[type[Message]] = set()
         self.stream_handlers: dict[type[Message], StreamHandler] = {}
 
     def on(
@@ -168,15 +171,21 @@ class Dispatcher:
         request: type[M],
         handler: Callable[[M, CallContext], Awaitable[Message]],
         at_once: Callable[[M, CallContext], Message | None] | None = None,
+        *,
+        lasting: bool = False,
     ) -> None:
         """Register the handler of a plain call: it is given messages of this type alone. `at_once` answers what needs no wait,
         without the cost of a task; where it returns None, the handler is asked. Raises ValueError when there is one already.
+
+        `lasting`: a connection does not cancel the handler when the caller leaves. Other callers may: its context tells.
         """
         if request in self.handlers:
             raise ValueError(f"two handlers for {request.__name__}")
         self.handlers[request] = cast(Handler, handler)
         if at_once is not None:
             self.at_once[request] = cast(AtOnce, at_once)
+        if lasting:
+            self.lasting.add(request)
 
     def on_stream(self, request: type[M], handler: Callable[[M, Exchange, CallContext], Awaitable[None]]) -> None:
         """Register the handler of a streamed call: it is given messages of this type alone. Raises ValueError

@@ -64,7 +64,8 @@ class Link(asyncio.BufferedProtocol):
         self._pending_bytes = 0
         self._flush_scheduled = False
         self._delivering = False
-        self._paused = False
+        self.paused = False
+        """More than the high-water mark is unsent: `drain` before sending more."""
         self._drained: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
@@ -130,10 +131,10 @@ class Link(asyncio.BufferedProtocol):
         return None  # closes
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.paused = False
         self._wake(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -188,12 +189,12 @@ class Link(asyncio.BufferedProtocol):
         self.close("handshake took too long", at_once=True)
 
     def _deliver(self, events: list[Event]) -> None:
-        conversation = self._conversation
-        assert conversation is not None
+        assert self._conversation is not None
+        received = self._conversation.event_received
         self._delivering = True  # what is sent meanwhile leaves at the end, without another turn of the loop
         try:
             for event in events:
-                conversation.event_received(event)
+                received(event)
         finally:
             self._delivering = False
             if self._pending:
@@ -205,11 +206,6 @@ class Link(asyncio.BufferedProtocol):
     def closing(self) -> bool:
         """Nothing sent from now on will arrive."""
         return self.lost or (self._transport is not None and self._transport.is_closing())
-
-    @property
-    def paused(self) -> bool:
-        """More than the high-water mark is unsent: `drain` before sending more."""
-        return self._paused
 
     def send(self, head: bytes, body: bytes, *, alone: bool = False) -> None:
         """Queue one frame: all frames of one turn of the loop leave in one packet. `alone`: no others are to be expected, so it
@@ -262,8 +258,9 @@ class Link(asyncio.BufferedProtocol):
         self._pending.clear()
         self._pending_bytes = 0
         if not self.lost:
-            self._counters.packets_out += 1
-            self._counters.bytes_out += len(mac) + len(signed)
+            counters = self._counters
+            counters.packets_out += 1
+            counters.bytes_out += len(mac) + len(signed)
             if len(signed) <= JOINED_BYTES_MAX:
                 self._transport.write(mac + signed)
             else:
@@ -273,7 +270,7 @@ class Link(asyncio.BufferedProtocol):
         """Wait until less than the high-water mark is unsent. Raises PeerTimeout, PeerUnavailable."""
         if self.lost:
             raise PeerUnavailable(self._reason)
-        if not self._paused:
+        if not self.paused:
             return
         future: asyncio.Future[None] = self._loop.create_future()
         self._drained.append(future)

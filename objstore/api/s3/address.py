@@ -56,6 +56,8 @@ def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
 
 def names_bucket(host: str, domains: tuple[str, ...]) -> bool:
     """Whether a Host field is below one of `domains`, good or not."""
+    if not domains:
+        return False
     name = host.partition(":")[0].lower().removesuffix(".")
     return any(name.endswith("." + domain) for domain in domains)
 

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from objstore.api.limits import EdgeLimits
 from objstore.api.request import Request
 from objstore.model.names import ObjectName
 from objstore.model.policy import Policies
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import Context, Store, Upload
 from objstore.runtime.interface import Clock, Rng
 
@@ -38,8 +41,7 @@ class Site:
     edge_limits: EdgeLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request. `container` and `object` are "" where the path does not name one."""
 
     request: Request
@@ -62,8 +64,11 @@ class Call:
 
     def upload(self, site: Site) -> Upload:
         """The request's body."""
-        pieces = self.request.pieces(site.edge_limits.piece_bytes, site.limits.object_bytes_max)
-        return Upload(pieces, None if self.request.chunked else self.request.payload_size or 0)
+        piece_bytes, size_max = site.edge_limits.piece_bytes, site.limits.object_bytes_max
+        body = self.request.whole(min(piece_bytes, size_max))
+        if body is not None:
+            return Upload(InMemory(body), len(body))
+        return Upload(self.request.pieces(piece_bytes, size_max), None if self.request.chunked else self.request.payload_size or 0)
 
 
 def is_true(text: str) -> bool:

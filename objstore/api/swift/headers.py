@@ -15,6 +15,7 @@ from objstore.proxy.operations import TableView
 
 KEPT_WITH_OBJECTS = ("content-encoding", "content-disposition", "content-language", "cache-control", "expires", "x-robots-tag",
                      "x-object-manifest")  # fmt: skip
+_OF_OBJECTS = frozenset({*KEPT_WITH_OBJECTS, "x-delete-at", "x-delete-after"})
 DELETE_AT_MAX = 9_999_999_999
 _CONTAINER_KEYS = {
     "x-container-read": "acl:read",
@@ -76,6 +77,8 @@ def object_user(headers: Mapping[str, str]) -> dict[str, str]:
 
 def object_headers(headers: Mapping[str, str], now: float) -> dict[str, str]:
     """The headers kept with an object, `x-delete-at` among them. Raises InvalidInput."""
+    if _OF_OBJECTS.isdisjoint(headers):
+        return {}
     kept = {name: headers[name] for name in KEPT_WITH_OBJECTS if headers.get(name)}
     manifest = kept.get("x-object-manifest")
     if manifest is not None:

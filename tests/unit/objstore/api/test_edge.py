@@ -6,6 +6,7 @@ import logging
 import pytest
 from site_under_test import Site, head
 
+from objstore.api.edge import TXNS_AT_ONCE
 from objstore.model.errors import Unavailable
 
 TOKEN_PATHS = ["c/o", "c", "", "/info", "/healthcheck", "/nowhere", "/v1", "/auth/v1.0"]
@@ -190,3 +191,12 @@ async def test_no_field_can_break_a_response(site: Site, value: str) -> None:
     table.objects["o"].version.user["a"] = value
     answer = await site.call("GET", "c/o")
     assert answer.status == 500 and "X-Object-Meta-A" not in answer
+
+
+async def test_every_request_has_an_id_of_its_own(site: Site) -> None:
+    wire = await site.connect()
+    ids = set()
+    for _ in range(2 * TXNS_AT_ONCE + 2):
+        wire.send(head("GET", "/healthcheck"))
+        ids.add((await wire.answer())["X-Trans-Id"])
+    assert len(ids) == 2 * TXNS_AT_ONCE + 2

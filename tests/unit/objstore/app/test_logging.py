@@ -1,12 +1,14 @@
 """Log lines: one per event whatever is in it, and no secrets."""
 
+import asyncio
+import io
 import json
 import logging
 import sys
 
 import pytest
 
-from objstore.app.logging import HIDDEN, JsonFormatter, TextFormatter, quote
+from objstore.app.logging import HIDDEN, WAITING_MAX, WAITS_S, JsonFormatter, TextFormatter, TogetherHandler, quote
 
 NASTY = 'a\nb\rc\x1b[31m\x00\u2028 "quoted" k=v \\'
 
@@ -68,3 +70,61 @@ def test_json_lines() -> None:
         **{"time": "1970-01-01T00:00:00.500Z", "level": "info", "process": "p", "part": "object", "event": "object stored"},
         **{"txn": "tx1", "count": 3, "path": NASTY},
     }
+
+
+class Writes(io.StringIO):
+    """Notes what is written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def together() -> tuple[Writes, TogetherHandler]:
+    written = Writes()
+    handler = TogetherHandler(written)
+    handler.setFormatter(logging.Formatter("%(path)s"))
+    return written, handler
+
+
+async def test_lines_of_a_moment_are_written_together() -> None:
+    written, handler = together()
+    handler.handle(record(path="/1"))
+    handler.handle(record(path="/2"))
+    assert written.pieces == []
+    await asyncio.sleep(2 * WAITS_S)
+    assert written.pieces == ["/1\n/2\n"]
+    handler.handle(record(path="/3"))
+    await asyncio.sleep(2 * WAITS_S)
+    assert written.pieces == ["/1\n/2\n", "/3\n"]
+
+
+async def test_a_warning_leaves_at_once_with_all_that_waits() -> None:
+    written, handler = together()
+    handler.handle(record(path="/1"))
+    handler.handle(record(path="/2", levelno=logging.WARNING))
+    assert written.pieces == ["/1\n/2\n"]
+
+
+async def test_many_lines_do_not_wait_for_the_moment_to_end() -> None:
+    written, handler = together()
+    for number in range(WAITING_MAX):
+        handler.handle(record(path=f"/{number}"))
+    assert len(written.pieces) == 1 and written.getvalue().count("\n") == WAITING_MAX
+
+
+async def test_none_is_kept_back_by_the_end() -> None:
+    written, handler = together()
+    handler.handle(record(path="/1"))
+    handler.flush()
+    assert written.getvalue() == "/1\n"
+
+
+def test_lines_outside_of_an_event_loop_are_written_at_once() -> None:
+    written, handler = together()
+    handler.handle(record(path="/1"))
+    assert written.getvalue() == "/1\n"

@@ -4,8 +4,9 @@ import asyncio
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from objstore.account.server import AccountServer
 from objstore.container.server import ContainerServer
@@ -21,7 +22,7 @@ from objstore.object.pending import PendingLog
 from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
 from objstore.placement.places import ObjectPlace, Placement, Rings
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.knobs import ProxyKnobs
 from objstore.proxy.operations import Context, NewObject, PutResult, ReadRequest, Upload
 from objstore.proxy.store import ClusterStore
@@ -207,8 +208,8 @@ def named(cluster: Cluster, text: str, container: str = "c") -> ObjectName:
 
 
 async def put(store: ClusterStore, name: ObjectName, body: bytes, ctx: Context = OWNER, **fields: object) -> PutResult:
-    new = replace(NewObject("text/plain"), **fields)  # type: ignore[arg-type]
-    return await store.put_object(ctx, name, new, Upload(from_memory(body), len(body)), NO_CONDITIONS)
+    new: NewObject = msgspec.structs.replace(NewObject("text/plain"), **fields)  # type: ignore[arg-type]
+    return await store.put_object(ctx, name, new, Upload(InMemory(body), len(body)), NO_CONDITIONS)
 
 
 async def get(store: ClusterStore, name: ObjectName, ctx: Context = OWNER, **fields: object) -> bytes:

@@ -12,7 +12,7 @@ from objstore.model.names import ObjectName
 from objstore.model.timestamps import from_seconds
 from objstore.model.version import Version
 from objstore.placement.places import members_of
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, PutResult, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import passes
@@ -27,7 +27,7 @@ def instead_of(body: bytes) -> Conditions:
 
 
 async def put_if(store: ClusterStore, name: ObjectName, body: bytes, conditions: Conditions = ABSENT) -> PutResult:
-    return await store.put_object(OWNER, name, NewObject("text/plain"), Upload(from_memory(body), len(body)), conditions)
+    return await store.put_object(OWNER, name, NewObject("text/plain"), Upload(InMemory(body), len(body)), conditions)
 
 
 async def made(cluster: Cluster) -> tuple[ClusterStore, ObjectName]:

@@ -13,7 +13,7 @@ from objstore.model.errors import AccessDenied, BucketClaimed, Conflict, Contain
 from objstore.model.identity import Identity
 from objstore.model.names import ObjectName
 from objstore.model.parts import hidden_account
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import Context, NewObject, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import passes
@@ -157,7 +157,7 @@ async def test_only_an_owner_makes_and_deletes(tmp_path: Path) -> None:
 CLAIM = ObjectName(CLAIMS_ACCOUNT, CLAIMS_CONTAINER, "b")
 TOUCHES: list[Callable[[ClusterStore, Context], Awaitable[object]]] = [
     lambda store, ctx: store.delete_object(ctx, CLAIM, NO_CONDITIONS),
-    lambda store, ctx: store.put_object(ctx, CLAIM, NewObject("a/b"), Upload(from_memory(b"x"), 1), NO_CONDITIONS),
+    lambda store, ctx: store.put_object(ctx, CLAIM, NewObject("a/b"), Upload(InMemory(b"x"), 1), NO_CONDITIONS),
     lambda store, ctx: store.put_container(ctx, CLAIMS_ACCOUNT, "x", {}),
     lambda store, ctx: store.post_container(ctx, CLAIMS_ACCOUNT, CLAIMS_CONTAINER, {"acl:write": "*:*"}),
     lambda store, ctx: store.head_container(ctx, CLAIMS_ACCOUNT, CLAIMS_CONTAINER),

@@ -10,7 +10,7 @@ from objstore.formats.messages import DeleteObject, GetObject, Message, PostObje
 from objstore.model.conditions import NO_CONDITIONS, Conditions
 from objstore.model.errors import Code, InsufficientStorage, NodeError, ObjectNotFound, Unavailable
 from objstore.model.names import ObjectName
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import OWNER, Cluster, damage, get, head, named, put
@@ -38,7 +38,7 @@ async def test_an_object_whose_every_copy_is_in_quarantine_is_unavailable(cluste
         with pytest.raises(Unavailable):
             await one.post_object(OWNER, name, NewObject("", user={"a": "b"}), None)
         with pytest.raises(Unavailable):
-            await one.put_object(OWNER, name, NewObject(""), Upload(from_memory(b"y"), 1), conditions)
+            await one.put_object(OWNER, name, NewObject(""), Upload(InMemory(b"y"), 1), conditions)
 
 
 @pytest.mark.parametrize("size", [1, 300_000])

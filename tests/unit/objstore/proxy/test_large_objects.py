@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from objstore.formats.messages import Query
@@ -33,7 +34,7 @@ def name_of(text: str, container: str = "c") -> ObjectName:
 
 
 async def manifest(store: ClusterStore, text: str, *segments: Segment, **fields: object) -> PutResult:
-    new = replace(NEW, **fields)  # type: ignore[arg-type]
+    new: NewObject = msgspec.structs.replace(NEW, **fields)  # type: ignore[arg-type]
     return await store.put_manifest(OWNER, name_of(text), new, list(segments), NO_CONDITIONS)
 
 

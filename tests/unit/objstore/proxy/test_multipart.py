@@ -24,7 +24,7 @@ from objstore.model.errors import (
 from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
 from objstore.proxy import multipart
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, Upload, WantedPart
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cleaned import CleaningCluster, cleaning
@@ -48,7 +48,7 @@ def store(cluster: CleaningCluster) -> ClusterStore:
 
 
 async def upload(store: ClusterStore, name: ObjectName, id_: str, number: int, body: bytes, **facts: str) -> WantedPart:
-    incoming = Upload(from_memory(body), len(body), lambda: {key.replace("_", "-"): value for key, value in facts.items()})
+    incoming = Upload(InMemory(body), len(body), lambda: {key.replace("_", "-"): value for key, value in facts.items()})
     result = await store.put_part(OWNER, name, id_, number, incoming, None)
     return WantedPart(number, result.etag)
 
@@ -145,7 +145,7 @@ async def test_rights(cluster: CleaningCluster, store: ClusterStore) -> None:
     id_, wanted = await begun(store, name, b"x")
     for work in (
         store.begin_upload(OTHER, name, NewObject(""), None, None),
-        store.put_part(OTHER, name, id_, 1, Upload(from_memory(b"y"), 1), None),
+        store.put_part(OTHER, name, id_, 1, Upload(InMemory(b"y"), 1), None),
         store.list_parts(OTHER, name, id_),
         store.list_uploads(OTHER, ACCOUNT, "c", Query(10)),
         store.complete_upload(OTHER, name, id_, wanted, NO_CONDITIONS),
@@ -178,7 +178,7 @@ async def test_what_is_not_open(cluster: CleaningCluster, store: ClusterStore) -
     id_, wanted = await begun(store, name, b"x")
     await store.abort_upload(OWNER, name, id_)
     for work in (
-        store.put_part(OWNER, name, id_, 1, Upload(from_memory(b"y"), 1), None),
+        store.put_part(OWNER, name, id_, 1, Upload(InMemory(b"y"), 1), None),
         store.list_parts(OWNER, name, id_),
         store.complete_upload(OWNER, name, id_, wanted, NO_CONDITIONS),
         store.abort_upload(OWNER, name, id_),

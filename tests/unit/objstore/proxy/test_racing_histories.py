@@ -18,7 +18,7 @@ from objstore.formats.messages import DeleteObject, GiveBack, Prepare, PutObject
 from objstore.model.conditions import ANY, NO_CONDITIONS, Conditions
 from objstore.model.errors import Code, Conflict, InsufficientStorage, ObjectNotFound, PreconditionFailed, StoreError, Unavailable
 from objstore.model.names import ObjectName
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import passes
@@ -75,7 +75,7 @@ class Game:
             if body is None:
                 await store.delete_object(OWNER, self.name, conditions)
             else:
-                upload = Upload(from_memory(body), len(body))
+                upload = Upload(InMemory(body), len(body))
                 await store.put_object(OWNER, self.name, NewObject("text/plain"), upload, conditions)
         except PreconditionFailed:
             return "refused"

@@ -16,7 +16,7 @@ from objstore.model.errors import (
     RangeNotSatisfiable,
 )
 from objstore.model.ranges import ByteRange, Span
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, ReadRequest, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, get, head, named, put
@@ -60,7 +60,7 @@ async def test_a_wrong_body_is_not_stored(cluster: Cluster, store: ClusterStore,
     with pytest.raises(ChecksumMismatch):
         await put(store, name, bytes(size), expected_etag="0" * 32)
     with pytest.raises(BodyIncomplete):
-        upload = Upload(from_memory(bytes(size)), size + 1)
+        upload = Upload(InMemory(bytes(size)), size + 1)
         await store.put_object(OWNER, name, NewObject("a/b"), upload, NO_CONDITIONS)
     with pytest.raises(ObjectNotFound):
         await head(store, name)
@@ -116,7 +116,7 @@ async def test_conditions(cluster: Cluster, store: ClusterStore) -> None:
     name = named(cluster, "o")
     create = Conditions(if_none_match=frozenset("*"))
     for _ in range(2):
-        upload = Upload(from_memory(b"x"), 1)
+        upload = Upload(InMemory(b"x"), 1)
         try:
             made = await store.put_object(OWNER, name, NewObject("a/b"), upload, create)
         except PreconditionFailed:

@@ -11,7 +11,7 @@ from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Conflict, ContainerNotFound, InvalidInput, TooLarge
 from objstore.model.policy import Policies, Policy
 from objstore.placement.places import Placement
-from objstore.proxy.bodies import from_memory
+from objstore.proxy.bodies import InMemory
 from objstore.proxy.operations import NewObject, Upload
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, RESELLER, Cluster, get, named, put, running
@@ -92,7 +92,7 @@ async def test_container_quotas(cluster: Cluster, store: ClusterStore) -> None:
     with pytest.raises(TooLarge):
         await put(store, named(cluster, "b"), bytes(5))
     with pytest.raises(TooLarge):  # of unknown length
-        upload = Upload(from_memory(bytes(5)), None)
+        upload = Upload(InMemory(bytes(5)), None)
         await store.put_object(OWNER, named(cluster, "b"), NewObject(""), upload, NO_CONDITIONS)
     await put(store, named(cluster, "b"), bytes(4))
     with pytest.raises(TooLarge):

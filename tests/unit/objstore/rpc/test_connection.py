@@ -121,3 +121,60 @@ async def test_a_late_reply_is_dropped(pair: Pair) -> None:
         await pair.client.call(pair.address, StatObject(TARGET, HASH, "/a/c/o"), timeout_s=0.05)
     await asyncio.sleep(0.1)
     assert await pair.call("echo")
+
+
+class Lasting:
+    """A handler that runs to its end, whoever leaves."""
+
+    def __init__(self) -> None:
+        self.dispatcher = Dispatcher()
+        self.dispatcher.on(RunDaemon, self.run, lasting=True)
+        self.gate = asyncio.Event()
+        self.begun: list[CallContext] = []
+        self.ended = 0
+
+    async def run(self, request: Message, context: CallContext) -> Message:
+        self.begun.append(context)
+        await self.gate.wait()
+        self.ended += 1
+        return Ready()
+
+
+async def test_a_lasting_handler_outlives_its_caller(nodes: Nodes) -> None:
+    service = Lasting()
+    address = await nodes.server(service.dispatcher)
+    client, other = nodes.client(), nodes.client()
+    with pytest.raises(PeerTimeout):
+        await client.call(address, RunDaemon("late"), timeout_s=0.05)
+    given_up = asyncio.ensure_future(client.call(address, RunDaemon("given up"), timeout_s=30))
+    cut = asyncio.ensure_future(other.call(address, RunDaemon("cut"), timeout_s=30))
+    patient = asyncio.ensure_future(client.call(address, RunDaemon("patient"), timeout_s=30))
+    await eventually(lambda: len(service.begun) == 4)
+    given_up.cancel()
+    await other.close()
+    with pytest.raises(PeerUnavailable):
+        await cut
+    await asyncio.sleep(0.05)
+    assert (service.ended, all(context.lasting for context in service.begun)) == (0, True)
+    service.gate.set()
+    assert await patient == Ready()
+    await eventually(lambda: service.ended == 4)
+    counters = nodes.servers[0].counters
+    await eventually(lambda: counters.in_flight == 0)
+    assert (counters.calls["RunDaemon", "ok"], counters.calls["RunDaemon", "cancelled"]) == (1, 3)
+
+
+async def test_no_call_is_given_up_before_its_deadline_or_long_after(nodes: Nodes) -> None:
+    service = Lasting()
+    address = await nodes.server(service.dispatcher)
+    client = nodes.client()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def waited(timeout_s: float) -> float:
+        with pytest.raises(PeerTimeout):
+            await client.call(address, RunDaemon("x"), timeout_s=timeout_s)
+        return loop.time() - began
+
+    for timeout_s, passed_s in zip((0.4, 0.1, 0.2), await asyncio.gather(waited(0.4), waited(0.1), waited(0.2)), strict=True):
+        assert timeout_s - 0.002 <= passed_s < timeout_s + 0.15
