@@ -9,6 +9,7 @@ from objstore.formats.objectmeta import TableBuilder
 from objstore.model.errors import Code, NodeError
 from objstore.model.octets import Octets
 from objstore.object.crashes import UPLOAD_PIECE
+from objstore.object.files import place_of
 from objstore.runtime.committer import node_error
 from objstore.runtime.interface import CrashPoints, Disk, OpenFile
 
@@ -42,7 +43,8 @@ class Upload:
         await self._in_thread(self._open)
 
     def _open(self) -> None:
-        self._file = self._disk.fs.create_temp()
+        place = place_of(self.target.policy, self.target.partition, self.hash)
+        self._file = self._disk.fs.create_temp(place.directory)
         if self._expected > 0:
             self._disk.fs.allocate(self._file, self._expected)
 

@@ -115,7 +115,7 @@ class Committer:
                         left += len(change.content)
                         outcome.error = NodeError(Code.NO_SPACE, "only the reserve is left")
                         continue
-                    outcome.file = self._fs.create_temp()
+                    outcome.file = self._fs.create_temp(change.path.rpartition("/")[0])
                     outcome.file.write(change.content)
                     if self._journal is not None and len(change.content) <= self._journal.change_bytes_max:
                         outcome.entry = Entry(change.path, bytes(change.content), change.attributes, change.log)

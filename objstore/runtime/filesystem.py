@@ -220,10 +220,14 @@ class RealFileSystem:
 
     # --- files -------------------------------------------------------------------------------------------------
 
-    def create_temp(self) -> RealFile:
+    def create_temp(self, near: str = "") -> RealFile:
         if self.nameless:
-            fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory(TMP).fd)
-            return RealFile(fd, self)
+            if near:
+                try:
+                    return RealFile(_nameless(self._directory(near)), self)
+                except (FileNotFoundError, NotADirectoryError):
+                    pass  # not made yet, or removed just now: who publishes the file sees to it
+            return RealFile(_nameless(self._directory(TMP)), self)
         name = self._temp_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         return RealFile(os.open(name, flags, 0o600, dir_fd=self._directory(TMP).fd), self, name)
@@ -323,7 +327,7 @@ class RealFileSystem:
     def _has_nameless_files(self) -> bool:
         name = self._temp_name()
         try:
-            fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory(TMP).fd)
+            fd = _nameless(self._directory(TMP))
         except OSError:  # EOPNOTSUPP, EISDIR, EINVAL: the ways of saying no differ between file systems
             return False
         try:
@@ -355,6 +359,10 @@ def check_path(path: str) -> None:
 def _check_name(name: str) -> None:
     if name in ("", ".", ".."):
         raise ValueError(f"not a plain path component: {name!r}")
+
+
+def _nameless(directory: _Directory) -> int:
+    return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory.fd)
 
 
 def _link(fd: int, name: str, directory_fd: int) -> None:

@@ -68,8 +68,11 @@ class FileSystem(Protocol):
     one failed sync only the first who asks hears, and all who write must know.
     """
 
-    def create_temp(self) -> OpenFile:
-        """A nameless or temporary file in the device's tmp directory."""
+    def create_temp(self, near: str = "") -> OpenFile:
+        """A nameless file, or one in the device's tmp directory. `near`: the directory that it shall be published in; a nameless
+        file is made there, if that is there. File systems put a new file close to the directory that it is made in; in one
+        directory for all, ext4 without a journal passes over every inode that was freed there in the last minutes.
+        """
 
     def publish(self, file: OpenFile, path: str) -> None:
         """Give a temporary file its name, atomically replacing what is there. Not durable before sync_directory. The file

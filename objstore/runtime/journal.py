@@ -152,7 +152,7 @@ class Journal:
         assert entry.content is not None
         if self._is_there(entry, entry.content):
             return False
-        file = self._fs.create_temp()
+        file = self._fs.create_temp(entry.path.rpartition("/")[0])
         try:
             file.write(entry.content)
             for name, value in entry.attributes.items():

@@ -201,9 +201,9 @@ class FaultyFileSystem:
     def _wrapped(self, file: OpenFile, path: str) -> FaultyFile:
         return FaultyFile(file, path, self)
 
-    def create_temp(self) -> OpenFile:
+    def create_temp(self, near: str = "") -> OpenFile:
         self.reach("create_temp", UNNAMED)
-        return self._wrapped(self.inner.create_temp(), UNNAMED)
+        return self._wrapped(self.inner.create_temp(near), UNNAMED)
 
     def publish(self, file: OpenFile, path: str) -> None:
         self.reach("publish", path)

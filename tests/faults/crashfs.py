@@ -281,7 +281,7 @@ class CrashFileSystem:
 
     # --- files -------------------------------------------------------------------------------------------------
 
-    def create_temp(self) -> CrashFile:
+    def create_temp(self, near: str = "") -> CrashFile:
         file = CrashFile(self, FileNode(self._number()), "write")
         if not self.nameless:
             self._name_temp(file)

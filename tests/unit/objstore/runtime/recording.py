@@ -109,9 +109,9 @@ class RecordingFileSystem:
 
     # --- FileSystem --------------------------------------------------------------------------------------------
 
-    def create_temp(self) -> RecordingFile:
+    def create_temp(self, near: str = "") -> RecordingFile:
         self.reach("create_temp")
-        file = RecordingFile(self.inner.create_temp(), self)
+        file = RecordingFile(self.inner.create_temp(near), self)
         self.open_temps.add(id(file))
         return file
 

@@ -203,3 +203,35 @@ def test_opening_makes_the_names_of_directories_durable(device: Path) -> None:
     (device / "objects" / "12").mkdir(parents=True)
     (device / "identity.json").write_bytes(b"{}")
     assert SyncsNoted(str(device)).__dict__["synced"] == ["", "objects", "tmp"]
+
+
+def test_a_file_is_made_in_the_directory_that_it_is_published_in(fs: RealFileSystem, device: Path) -> None:
+    fs.make_directory("d/e")
+    for near, where in (("d/e", "d/e"), ("", "tmp"), ("d/missing", "tmp"), ("d/e/f/g", "tmp")):
+        file = fs.create_temp(near)
+        assert Path(os.readlink(f"/proc/self/fd/{file.fd}")).parent == device / where, "where ext4 looks for room"
+        fs.publish(file, "d/e/f")
+        fs.discard(file)
+    assert fs.list_directory("d/e") == ["f"] and fs.list_directory("tmp") == []
+
+
+def test_a_file_may_be_made_where_the_directory_is_removed(fs: RealFileSystem) -> None:
+    fs.make_directory("d")
+    file = fs.create_temp("d")
+    assert fs.remove_directory("d")
+    other = fs.create_temp("d")
+    fs.make_directory("d")
+    for one, name in ((file, "d/a"), (other, "d/b")):
+        fs.publish(one, name)
+        fs.discard(one)
+    assert fs.list_directory("d") == ["a", "b"]
+
+
+def test_temporary_files_that_have_names_stay_in_tmp(fs: RealFileSystem, device: Path) -> None:
+    fs.make_directory("d")
+    fs.nameless = False
+    file = fs.create_temp("d")
+    assert os.listdir(device / "d") == [] and len(os.listdir(device / "tmp")) == 1
+    fs.publish(file, "d/a")
+    fs.discard(file)
+    assert fs.list_directory("d") == ["a"] and fs.list_directory("tmp") == []
