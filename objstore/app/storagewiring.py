@@ -28,11 +28,13 @@ from objstore.app.storage import CRASH_POINTS, OpenedDevice, Opening, open_devic
 from objstore.app.version import VERSION
 from objstore.container.server import ContainerServer
 from objstore.container.store import OBJECT_ROWS
-from objstore.formats.messages import Address
+from objstore.formats.messages import Address, IndexTarget
 from objstore.model.errors import Code, NodeError
+from objstore.model.rows import ObjectRow
 from objstore.object.auditor import AuditSettings
 from objstore.object.replication import ReplicationSettings
 from objstore.object.server import ObjectServer
+from objstore.object.writer import FindBeside
 from objstore.placement.places import Placement
 from objstore.rpc.client import RpcClient
 from objstore.rpc.interface import Dispatcher
@@ -47,6 +49,7 @@ from objstore.runtime.rng import SystemRng
 from objstore.runtime.unixsockets import is_unix
 from objstore.runtime.worker import WorkerLoop
 from objstore.tables.device import TableDevice
+from objstore.tables.heldrows import Beside
 from objstore.tables.upkeep import UpkeepSettings
 
 INTERVAL_S = 60.0
@@ -159,14 +162,14 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
         placement, frozenset(addresses), lifetime.uptime.horizon, boot_id(), config.daemons.replicate_bytes_per_s
     )
     upkeep = _upkeep(config, placement, addresses, lifetime)
-    wait_s = config.storage.index_timeout_s
     audit = AuditSettings(config.daemons.audit_bytes_per_s, config.daemons.audit_rows_per_s)
-    objects = ObjectServer(disks, logs, caller, clock, points, container_wait_s=wait_s, replication=replication, audit=audit)
-    servers: dict[str, _Server] = {
-        "account": AccountServer(tables, caller, clock, upkeep),
-        "container": ContainerServer(tables, caller, clock, upkeep),
-        "object": objects,
-    }
+    containers = ContainerServer(tables, caller, clock, upkeep)
+    wait_s, beside = config.storage.index_timeout_s, _beside(config, containers, addresses)
+    objects = ObjectServer(
+        *(disks, logs, caller, clock, points), container_wait_s=wait_s, replication=replication, audit=audit, beside=beside
+    )
+    accounts = AccountServer(tables, caller, clock, upkeep)
+    servers: dict[str, _Server] = {"account": accounts, "container": containers, "object": objects}
     for table in tables.values():
         table.start()
         await table.rows.take_notes([OBJECT_ROWS])
@@ -190,6 +193,18 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     about = (name, VERSION, os.getpid(), clock.now())
     NodeService(about, lambda: watch.files.digests, devices, counts, loops).register(dispatcher)
     return _Storage(clock, devices, dispatcher, client, lifetime, counts, loops)
+
+
+def _beside(config: Config, containers: ContainerServer, addresses: list[Address]) -> FindBeside:
+    """Where the container's replica is on the object's own device, one write makes both durable."""
+    own = frozenset(addresses) if "container" in config.node.roles else frozenset()
+
+    def find(device: str, index: IndexTarget, container: str, row: ObjectRow, size: int) -> Beside | None:
+        if index.device != device or Address(index.ip, index.port) not in own:
+            return None
+        return containers.beside(index, container, row, size)
+
+    return find
 
 
 def _upkeep(config: Config, placement: Placement, addresses: list[Address], lifetime: Lifetime) -> UpkeepSettings:

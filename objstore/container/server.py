@@ -1,18 +1,21 @@
 """The container server: settings and object rows of containers."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from objstore.container.comparing import Compare
 from objstore.container.rowaudit import RowAudit
 from objstore.container.store import OBJECT_ROWS
 from objstore.container.updater import ContainerUpdater
-from objstore.formats.messages import CompareRows, MergeObjectRows, Message, ObjectPage, Ready, RowsCompared
+from objstore.formats.messages import CompareRows, IndexTarget, MergeObjectRows, Message, ObjectPage, Ready, RowsCompared
 from objstore.model.rows import ObjectRow
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
 from objstore.runtime.pacing import TokenBucket
 from objstore.tables.device import TableDevice
+from objstore.tables.heldrows import Beside
 from objstore.tables.operations import Merge
+from objstore.tables.place import Place
 from objstore.tables.service import SKEW_S_MAX, TableService
 from objstore.tables.upkeep import Upkeep, UpkeepSettings
 
@@ -63,6 +66,17 @@ class ContainerServer:
     def workers(self) -> list[Worker]:
         """The container-updater, the container-replicator and the container-auditor."""
         return [self.updater, *([] if self.upkeep is None else self.upkeep.workers())]
+
+    def beside(self, index: IndexTarget, container: str, row: ObjectRow, size: int) -> Beside | None:
+        """How a row becomes durable with its object, a file of `size` bytes on the device of the container's database. None where
+        it has to come as MergeObjectRows: there is no open database, no journal, or too much waits.
+        """
+        device = self.service.devices.get(index.device)
+        if device is None or device.disk.gone or size > device.disk.note_bytes_max:
+            return None
+        place = Place(OBJECT_ROWS, index.partition, index.hash)
+        note = device.rows.note(place, container, [row], device.peek(place))
+        return None if note is None else Beside(note, partial(device.rows.hold, place, container, [row]))
 
     async def _merge(self, request: Message, _context: CallContext) -> Ready:
         assert isinstance(request, MergeObjectRows)

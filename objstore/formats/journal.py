@@ -33,6 +33,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 class Entry(msgspec.Struct, array_like=True, frozen=True):
     """One change: the file at `path` has this content and these attributes. `content` None: an earlier entry for this path is void.
     `log`: a record for the device's log, None for none. With a `note` it is no file at all: a record for whoever owns `path`.
+    `along`: path and record of such a note that counts if this entry does.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     attributes: dict[str, bytes] = {}
     log: bytes | None = None
     note: bytes | None = None
+    along: tuple[str, bytes] | None = None
 
 
 _DECODER = msgspec.msgpack.Decoder(list[Entry])

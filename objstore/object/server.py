@@ -41,7 +41,7 @@ from objstore.object.streams import send_body
 from objstore.object.updater import CurrentIndex, ObjectUpdater
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
-from objstore.object.writer import ObjectWriter
+from objstore.object.writer import FindBeside, ObjectWriter
 from objstore.placement.places import members_of
 from objstore.rpc.interface import CallContext, Caller, Chunk, Dispatcher, Exchange
 from objstore.runtime.crashpoints import NoCrashPoints
@@ -75,11 +75,13 @@ class ObjectServer:
         current_index: CurrentIndex | None = None,
         replication: ReplicationSettings | None = None,
         audit: AuditSettings | None = None,
+        beside: FindBeside | None = None,
     ) -> None:
         """`logs` holds each device's pending log, the one that its disk was given as log sink. Limits are per device.
 
         `current_index(container, index)` tells where a pending row belongs now, after the ring has changed; without it, where it
-        belonged when it was written. Without `replication` the server takes no part in it, nor is anything audited.
+        belonged when it was written. `beside` finds rows that can become durable with their objects. Without `replication` the
+        server takes no part in it, nor is anything audited.
         """
         points = points or NoCrashPoints()
         self._points = points
@@ -89,7 +91,14 @@ class ObjectServer:
         }
         self.updates = Updates(caller, clock)
         self._placement = replication.placement if replication is not None else None
-        self._writer = ObjectWriter(self.updates, clock, points, container_wait_s=container_wait_s, members=self._members)
+        self._writer = ObjectWriter(
+            self.updates,
+            clock,
+            points,
+            container_wait_s=container_wait_s,
+            members=self._members,
+            beside=beside or (lambda *_: None),
+        )
         self._pusher = Pusher(caller)
         if replication is not None:
             current_index = current_index or replication.placement.index_now

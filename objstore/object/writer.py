@@ -28,18 +28,20 @@ from objstore.formats.objectmeta import ATTRIBUTE, checksum_table, encode
 from objstore.formats.pending import PendingUpdate, frame
 from objstore.model.errors import Code, NodeError
 from objstore.model.listed import container_of, row_of
-from objstore.model.lost import NONE, Lost
+from objstore.model.lost import NONE
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.model.version import Version
 from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BEFORE_REPLY
 from objstore.object.device import ObjectDevice, read_failed
-from objstore.object.files import Files, Place, place_of
+from objstore.object.files import Files, place_of
 from objstore.object.merge import merge_meta, normal, valid_name
 from objstore.object.reader import read_newest, read_version
+from objstore.object.subject import Subject, existed, require_newer, require_not_promised
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
 from objstore.runtime.interface import Change, Clock, CrashPoints, OpenFile
+from objstore.tables.heldrows import Beside
 
 AHEAD_MAX_S = 30.0
 
@@ -47,17 +49,8 @@ AHEAD_MAX_S = 30.0
 Request = PutObject | CommitPut | DeleteObject | PostObject
 
 
-class Subject(NamedTuple):
-    """Whom a change is about: the device, the place on it, and the names the container must hear."""
-
-    device: ObjectDevice
-    target: Target
-    place: Place
-    name: str
-    paired: IndexTarget | None  # the container replica to tell
-    wait_s: float  # for how long the change waits for its row
-    pushed: bool
-    settled: bool
+FindBeside = Callable[[str, IndexTarget, str, ObjectRow, int], Beside | None]
+"""Device of a change, container replica to tell, container, row, bytes of the file -> how the row becomes durable with the file."""
 
 
 @dataclass(slots=True)
@@ -67,6 +60,13 @@ class _Step:
     change: Change
     after: Files
     row: ObjectRow
+
+
+class _Committed(NamedTuple):
+    """A change that is durable. `id` of its pending record, 0 when there is none."""
+
+    id: int = 0
+    indexed: bool = False
 
 
 class ObjectWriter:
@@ -80,8 +80,10 @@ class ObjectWriter:
         *,
         container_wait_s: float,
         members: Callable[[int, int], int],
+        beside: FindBeside,
     ) -> None:
         """`members(policy, partition)`: who its primaries are by the ring here (see members_of), 0 for a partition in no ring."""
+        self._beside = beside
         self._updates = updates
         self._members = members
         self._clock = clock
@@ -133,7 +135,7 @@ class ObjectWriter:
             if before.deleted and before.timestamp == request.timestamp:
                 step = None
             else:
-                _require_newer(subject, request.timestamp, before, missed)
+                require_newer(subject, request.timestamp, before, missed)
                 if request.expected_delete_at and before.alive and missed == NONE:
                     await self._require_delete_at(subject, request.expected_delete_at)
                 after = Files(request.timestamp, True)
@@ -148,8 +150,8 @@ class ObjectWriter:
                     after,
                     row_of(tombstone),
                 )
-            id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row_of(tombstone), _existed(before, missed))
+            committed = await self._commit(subject, step)
+        return await self._tell(subject, committed, row_of(tombstone), existed(before, missed))
 
     async def post(self, device: ObjectDevice, request: PostObject) -> Stored:
         """Replace headers and user metadata. Raises NodeError."""
@@ -166,7 +168,7 @@ class ObjectWriter:
             if timestamp < before.newest or timestamp == before.timestamp:
                 raise NodeError(Code.NEWER_EXISTS, "", before.newest)
             if timestamp != before.meta:
-                _require_not_promised(subject, timestamp, device.lost(place, before))
+                require_not_promised(subject, timestamp, device.lost(place, before))
             data, old = await self._read_for_post(subject)
             meta = _meta_version(request, data, old)
             row = row_of(merge_meta(data, meta))
@@ -185,8 +187,8 @@ class ObjectWriter:
                     before._replace(meta=timestamp),
                     row,
                 )
-            id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row, True)
+            committed = await self._commit(subject, step)
+        return await self._tell(subject, committed, row, True)
 
     # --- changes under conditions ------------------------------------------------------------------------------
 
@@ -262,7 +264,7 @@ class ObjectWriter:
             missed = subject.device.lost(place, before)
             step = None
             if before.timestamp != timestamp or before.deleted:
-                _require_newer(subject, timestamp, before, missed)
+                require_newer(subject, timestamp, before, missed)
                 after, obsolete = Files(timestamp), before
                 if before.meta > timestamp:  # pushed data, and a POST that applies to it
                     after, obsolete = Files(timestamp, meta=before.meta), before._replace(meta=0)
@@ -271,8 +273,8 @@ class ObjectWriter:
                 path = place.path(timestamp, FileKind.DATA)
                 change = Change(path, content, {ATTRIBUTE: attribute}, unlink=obsolete.paths(place))
                 step = _Step(change, after, row)
-            id_ = await self._commit(subject, step)
-        return await self._tell(subject, id_, row, _existed(before, missed))
+            committed = await self._commit(subject, step)
+        return await self._tell(subject, committed, row, existed(before, missed))
 
     async def _read_meta(self, subject: Subject) -> Version:
         def read(files: Files) -> Version:
@@ -297,19 +299,24 @@ class ObjectWriter:
         if version.delete_at != expected:
             raise NodeError(Code.NEWER_EXISTS, "the object has another x-delete-at", max(version.order))
 
-    async def _commit(self, subject: Subject, step: _Step | None) -> int:
-        """Returns the id of the pending record, 0 when there is none."""
+    async def _commit(self, subject: Subject, step: _Step | None) -> _Committed:
         if step is None:
-            return 0
-        device, id_ = subject.device, 0
-        step.change.unlink += device.promises.superseded(subject.place, step.after.newest)
+            return _Committed()
+        device, change, id_, beside = subject.device, step.change, 0, None
+        change.unlink += device.promises.superseded(subject.place, step.after.newest)
         if subject.paired is not None:
-            id_ = device.log.begin()
-            update = PendingUpdate(subject.target, subject.place.hash, subject.paired, container_of(subject.name), step.row)
-            step.change.log = frame(id_, update)
+            container, content = container_of(subject.name), change.content
+            if isinstance(content, bytes | bytearray | memoryview):
+                beside = self._beside(device.name, subject.paired, container, step.row, len(content))
+            if beside is not None:
+                change.along, change.done = beside
+            else:
+                id_ = device.log.begin()
+                update = PendingUpdate(subject.target, subject.place.hash, subject.paired, container, step.row)
+                change.log = frame(id_, update)
         self._points.reach(BEFORE_COMMIT)
         try:
-            await device.disk.commit(step.change)
+            await device.disk.commit(change)
         except BaseException as error:
             if id_:
                 never = isinstance(error, NodeError) and error.code in (Code.NO_SPACE, Code.BUSY)
@@ -320,12 +327,14 @@ class ObjectWriter:
         device.index.put(subject.place, step.after)
         device.promises.changed(subject.place, step.after.newest)
         self._points.reach(AFTER_COMMIT)
-        return id_
+        return _Committed(id_, beside is not None)
 
-    async def _tell(self, subject: Subject, id_: int, row: ObjectRow, existed: bool) -> Stored:
-        indexed = False
-        if subject.paired is not None:
-            log = subject.device.log
+    async def _tell(self, subject: Subject, committed: _Committed, row: ObjectRow, existed: bool) -> Stored:
+        indexed = committed.indexed
+        if indexed:
+            self._points.reach(AFTER_INDEX)
+        elif subject.paired is not None:
+            log, id_ = subject.device.log, committed.id
 
             def settled(done: bool) -> None:
                 if done:
@@ -337,33 +346,6 @@ class ObjectWriter:
             indexed = await self._updates.deliver(subject.paired, container, row, settled, subject.wait_s)
         self._points.reach(BEFORE_REPLY)
         return Stored(indexed, existed)
-
-
-def _existed(before: Files, missed: Lost) -> bool:
-    """Whether there was an object, as far as is known here."""
-    return missed.data > 0 or (before.alive and not missed.deletion)
-
-
-def _require_newer(subject: Subject, timestamp: int, before: Files, missed: Lost) -> None:
-    """A tie between data and a tombstone goes to whichever is there: timestamps are unique, so it cannot happen to users. What went
-    to quarantine (`missed`) was older than any change that a user may make now, and may come back as it was.
-    """
-    if timestamp < missed.newest and not subject.pushed:
-        raise NodeError(Code.NEWER_EXISTS, "", missed.newest)
-    if timestamp <= (before.timestamp if subject.pushed else before.newest):
-        raise NodeError(Code.NEWER_EXISTS, "", before.newest)
-    _require_not_promised(subject, timestamp, missed)
-
-
-def _require_not_promised(subject: Subject, timestamp: int, missed: Lost) -> None:
-    """What was held here before it was lost, or is held by a majority, was known to whoever got the promise."""
-    ballot = subject.device.promises.get(subject.place)
-    if timestamp >= ballot:
-        return
-    if not subject.pushed:
-        raise NodeError(Code.NEWER_EXISTS, "promised to a later change", ballot)
-    if not subject.settled and timestamp not in missed:
-        raise NodeError(Code.PROMISED, "", ballot)
 
 
 def _meta_version(request: PostObject, data: Version, old: Version | None) -> Version:

@@ -66,8 +66,9 @@ class Committer:
         self._knobs = knobs
         self._crash = crash
 
-    def commit_group(self, group: list[Outcome]) -> None:
-        """Fills in each change's error; the others are durable. Leaves no temporary file behind.
+    def commit_group(self, group: list[Outcome]) -> int:
+        """Fills in each change's error; the others are durable. Leaves no temporary file behind. Returns up to which number the
+        groups of the journal may be settled once those who wait for these changes know; 0 when the journal was not needed.
 
         Raises SyncFailed when the device is lost: then no change of the group may be acknowledged.
         """
@@ -83,7 +84,7 @@ class Committer:
                 if outcome.change.note is None:
                     self._give_name(outcome, changed)
             if number:
-                self._journal_named(group, number)
+                number = self._journal_named(group, number)
             self._crash.reach("disk.named")
             for path in changed:
                 try:
@@ -91,6 +92,7 @@ class Committer:
                 except OSError as error:
                     raise SyncFailed(error, f"sync of directory {path or '.'}") from error
             self._crash.reach("disk.directories_synced")
+            return number
         finally:
             for outcome in group:
                 if outcome.file is not None:
@@ -118,11 +120,13 @@ class Committer:
                     outcome.file = self._fs.create_temp(change.path.rpartition("/")[0])
                     outcome.file.write(change.content)
                     if self._journal is not None and len(change.content) <= self._journal.change_bytes_max:
-                        outcome.entry = Entry(change.path, bytes(change.content), change.attributes, change.log)
+                        outcome.entry = Entry(change.path, bytes(change.content), change.attributes, change.log, along=change.along)
                 else:
                     outcome.file = change.content
                 for name, value in change.attributes.items():
                     outcome.file.set_attribute(name, value)
+                if change.along is not None and outcome.entry is None:
+                    raise ValueError("nothing can go along with what the journal does not take")
             except OSError as error:
                 outcome.error = node_error(error, "write")
             except (TypeError, ValueError) as error:  # a defect of who asked for it
@@ -168,7 +172,7 @@ class Committer:
         self._crash.reach("disk.journal_synced")
         return number
 
-    def _journal_named(self, group: list[Outcome], number: int) -> None:
+    def _journal_named(self, group: list[Outcome], number: int) -> int:
         """What could not get its name is refused, and must not appear after a crash."""
         assert self._journal is not None
         void = [Entry(one.entry.path, None) for one in group if one.entry is not None and one.error is not None]
@@ -177,7 +181,7 @@ class Committer:
                 number = self._journal.append(void)
             except OSError as error:
                 raise SyncFailed(error, "write to the journal") from error
-        self._journal.named = number
+        return number
 
     def _give_name(self, outcome: Outcome, changed: dict[str, None]) -> None:
         path = outcome.change.path

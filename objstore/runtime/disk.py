@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from objstore.model.errors import Code, NodeError
@@ -24,6 +25,9 @@ from objstore.runtime.readers import ReaderPool
 
 T = TypeVar("T")
 logger = logging.getLogger("objstore.disk")
+
+RESOLVED_TIMEOUT_S = 2.0
+"""How long closing waits for the event loop to tell of the last group, before it leaves that to the journal."""
 
 
 @dataclass(slots=True)
@@ -243,14 +247,17 @@ class RealDisk:
             self._unlink_one()
         self._drained = True
         self._settle_now.set()
+        closed = self._closed
+        assert closed is not None
         if self._failed is None:
+            resolved = threading.Event()
+            _tell(closed.get_loop(), lambda _: resolved.set(), None)
+            resolved.wait(RESOLVED_TIMEOUT_S)
             try:
                 self.checkpoint()  # nothing is left for the next start
             except OSError as error:
                 logger.error("checkpoint failed", extra={"device": self.name, "error": str(error)})
-        closed = self._closed
-        if closed is not None:
-            _tell(closed.get_loop(), closed.set_result, None)
+        _tell(closed.get_loop(), closed.set_result, None)
 
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """Waits for at least one entry, unlinking what is left over meanwhile; False with it once the disk is closing."""
@@ -273,9 +280,10 @@ class RealDisk:
 
     def _flush(self, entries: list[_Entry]) -> None:
         outcomes = [entry.outcome for entry in entries]
+        number = 0
         try:
             if self._failed is None:
-                self._committer.commit_group(outcomes)
+                number = self._committer.commit_group(outcomes)
             else:
                 self._refuse(outcomes)
         except SyncFailed as error:
@@ -288,7 +296,7 @@ class RealDisk:
             self._refuse(outcomes)
         self.figures.groups += 1
         self.figures.changes += len(entries)
-        _tell(entries[0].future.get_loop(), self._resolve, entries)
+        _tell(entries[0].future.get_loop(), partial(self._resolve, number), entries)
         self._crash.reach("disk.acknowledged")
         for outcome in outcomes:
             if outcome.error is None:
@@ -302,13 +310,20 @@ class RealDisk:
             if outcome.file is None and not isinstance(outcome.change.content, bytes | bytearray | memoryview):
                 self._fs.discard(outcome.change.content)
 
-    def _resolve(self, entries: list[_Entry]) -> None:
-        """On the event loop: tell those who wait."""
+    def _resolve(self, number: int, entries: list[_Entry]) -> None:
+        """On the event loop: tell those who wait. The journal may settle what `number` stands for between `done` and that: later
+        somebody could wait for it in vain, earlier what goes along could be forgotten.
+        """
         self._queued -= len(entries)
         for entry in entries:
+            if entry.outcome.change.done is not None and entry.outcome.error is None:
+                entry.outcome.change.done()
+        if number and self._journal is not None:
+            self._journal.named = number
+        for entry in entries:
+            error = entry.outcome.error
             if entry.future.done():
                 continue
-            error = entry.outcome.error
             if error is None:
                 entry.future.set_result(None)
             else:

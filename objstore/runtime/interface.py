@@ -141,6 +141,13 @@ class FileSystem(Protocol):
         """Bytes in total and free to us."""
 
 
+class Note(NamedTuple):
+    """A record for whoever owns `path`, durable in the journal alone. See `Notes`."""
+
+    path: str
+    record: bytes
+
+
 @dataclass(slots=True)
 class Change:
     """One durable change of a device: files that get names, names that vanish afterwards, a record for the device's log.
@@ -156,17 +163,14 @@ class Change:
     attributes: dict[str, bytes] = field(default_factory=dict)
     log: bytes | None = None
     note: bytes | None = None
-    """Instead of a file: a record for the owner of `path`, durable in the journal alone. See `Notes`."""
+    """Instead of a file: as `Note`."""
+    along: Note | None = None
+    """A record for somebody else that counts if the file does; only with a file that the journal takes (see `Notes`)."""
+    done: Callable[[], None] | None = None
+    """Called on the event loop when the change is durable, before the journal may forget `along`. Must not raise."""
     unlink: list[str] = field(default_factory=list)
     urgent: bool = False
     """May use the space kept in reserve: tombstones, metadata, all that lets an operator free space."""
-
-
-class Note(NamedTuple):
-    """A record that an earlier process left in the journal."""
-
-    path: str
-    record: bytes
 
 
 class Notes(Protocol):
@@ -174,7 +178,7 @@ class Notes(Protocol):
 
     @property
     def note_bytes_max(self) -> int:
-        """How large the record of a `Change.note` may be; 0 where there is no journal."""
+        """How large a record may be, and a file that a record goes along with; 0 where there is no journal."""
 
     before_settling: list[Callable[[], None]]
     """Called in a disk thread before the journal forgets: when they return, what was noted up to then is elsewhere, written if not

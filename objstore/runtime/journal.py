@@ -69,7 +69,7 @@ class Journal:
         self._number = self._found.last + 1
         self._floor = self._sealed = self._found.floor
         self.named = self._found.last
-        """All files of the groups up to this number have their names."""
+        """All files of the groups up to this number have their names, and who waited for them knows."""
         self.full: Callable[[], None] = lambda: None
         """Called when a segment is full: it wants settling. Set by the disk."""
         self.change_bytes_max = knobs.journal_segment_bytes_min // CHANGES_PER_SEGMENT_MIN
@@ -133,6 +133,7 @@ class Journal:
         self.notes = [Note(entry.path, entry.note) for entry in every if entry.note is not None]
         entries = {entry.path: entry for entry in every if entry.note is None}
         wanted = [entry for entry in entries.values() if entry.content is not None]
+        self.notes += [Note(*entry.along) for entry in wanted if entry.along is not None]
         made = sum(self._restore(entry) for entry in wanted)
         records = [entry.log for entry in wanted if entry.log is not None]
         if records and log is not None:

@@ -8,7 +8,7 @@ has it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,6 +31,13 @@ ROWS_MAX = 8192
 
 Enqueue = Callable[[Place, Merge[Any]], "asyncio.Future[Any]"]
 _ENCODER = msgspec.msgpack.Encoder()
+
+
+class Beside(NamedTuple):
+    """A row that becomes durable with something else: `note` goes along, and as soon as that is durable, `hold` it."""
+
+    note: Note
+    hold: Callable[[], None]
 
 
 class NotingDisk(Disk, Notes, Protocol):
@@ -89,21 +96,23 @@ class HeldRows:
         """Have the journal make rows durable, and hold them. False, and nothing was done, unless they are rows alone, for a
         `database` that is open and of this name, and not too many. Raises NodeError.
         """
-        if (
-            database is None
-            or merge.settings is not None
-            or database.state.settings.name != merge.name
-            or (merge.parent is not None and database.state.parent is None)
-            or self._count >= ROWS_MAX
-            or self._stopped
-        ):
+        if merge.settings is not None or (merge.parent is not None and database is not None and database.state.parent is None):
             return False
-        note = note_of(place, merge.name, merge.rows)
-        if len(note.record) > self._disk.note_bytes_max:
+        note = self.note(place, merge.name, merge.rows, database)
+        if note is None:
             return False
         self.hold(place, merge.name, merge.rows)  # first: being written early harms nobody, being forgotten would
         await self._disk.commit(Change(note.path, b"", note=note.record))
         return True
+
+    def note(self, place: Place, name: str, rows: Sequence[Any], database: Database[Any] | None) -> Note | None:
+        """What makes rows durable that are held from then on; None unless it is for a `database` that is open and of this name, and
+        not too much.
+        """
+        if database is None or database.state.settings.name != name or self._count >= ROWS_MAX or self._stopped:
+            return None
+        note = note_of(place, name, rows)
+        return note if len(note.record) <= self._disk.note_bytes_max else None
 
     def _before_settling(self) -> None:
         """As Notes.before_settling. A database that is locked, or busy for long, must not keep the journal from going on."""

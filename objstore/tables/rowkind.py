@@ -34,7 +34,7 @@ class Gone(Generic[R]):
     died: Callable[[R], int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # two, compared and hashed as part of every place: being the same is enough
 class RowKind(Generic[R]):
     """One kind of table. `columns` are SQL column definitions, the primary key `name` first; `pack` and `unpack` go between a
     row and its values in that order. `indexes` are statements for indexes of this kind alone. `merge` is commutative,

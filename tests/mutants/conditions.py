@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 PROPOSALS = "objstore/proxy/proposals.py"
 WRITER = "objstore/object/writer.py"
+SUBJECT = "objstore/object/subject.py"
 PUSH = "objstore/object/push.py"
 PROMISES = "objstore/object/promises.py"
 OBJECT = "tests/unit/objstore/object/test_promises.py"
@@ -12,14 +13,14 @@ PROXY = "tests/unit/objstore/proxy/test_proposals.py"
 CONDITIONS = (
     Mutant(
         "changes below a promise are taken",
-        WRITER,
+        SUBJECT,
         "    if timestamp >= ballot:\n        return\n",
         "    return\n",
         f"{OBJECT} -k below_a_promise",
     ),
     Mutant(
         "copies below a promise are taken",
-        WRITER,
+        SUBJECT,
         "    if not subject.settled and timestamp not in missed:\n",
         "    if False:\n",
         f"{PROXY} -k no_majority_has",

@@ -10,6 +10,7 @@ CASES = "tests/faults/test_crash_states.py::"
 FAILING = "tests/faults/test_injections.py::"
 HELD = "objstore/tables/heldrows.py"
 ROWS = "tests/unit/objstore/tables/test_heldrows.py"
+ALONG = "tests/unit/objstore/runtime/test_along.py"
 UNIT = "tests/unit/objstore/runtime/test_journal.py"
 REMOVED = "tests/unit/objstore/object/test_journal_removal.py"
 
@@ -96,6 +97,38 @@ JOURNAL = (
         "            await self.disk.settle(error.path)\n            await self.disk.run(move)",
         "            await self.disk.run(move)",
         f"{REMOVED} -k quarantined_file",
+    ),
+    # --- rows that go along with their objects
+    Mutant(
+        "what goes along is not written",
+        COMMITTER,
+        ", along=change.along)\n",
+        ")\n",
+        f"{ALONG} -k along_is_found",
+    ),
+    Mutant(
+        "what goes along may be forgotten before anybody has it",
+        DISK,
+        "        _tell(entries[0].future.get_loop(), partial(self._resolve, number), entries)\n",
+        """        if number and self._journal is not None:
+            self._journal.named = number
+        _tell(entries[0].future.get_loop(), partial(self._resolve, number), entries)
+""",
+        f"{ALONG} -k not_forgotten_before",
+    ),
+    Mutant(
+        "what goes along with a refused change counts",
+        JOURNAL_FILE,
+        "for entry in wanted if entry.along is not None]",
+        "for entry in every if entry.along is not None]",
+        f"{ALONG} -k along_is_found",
+    ),
+    Mutant(
+        "rows beside their objects are not held",
+        "objstore/runtime/disk.py",
+        "                entry.outcome.change.done()\n",
+        "                pass\n",
+        "tests/unit/objstore/proxy/test_beside.py -k one_write",
     ),
     # --- rows that wait for being written together
     Mutant(

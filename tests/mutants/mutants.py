@@ -70,7 +70,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "no intent is written with the object",
         WRITER,
-        "step.change.log = frame(id_, update)",
+        "change.log = frame(id_, update)",
         "frame(id_, update)",
         f"'{CASES}test_case[row waits-0]'",
     ),
@@ -181,7 +181,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an older change replaces a newer one",
-        WRITER,
+        "objstore/object/subject.py",
         "    if timestamp <= (before.timestamp if subject.pushed else before.newest):\n",
         "    if False:\n",
         "tests/unit/objstore/object/test_server.py",

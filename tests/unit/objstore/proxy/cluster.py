@@ -11,12 +11,13 @@ import msgspec
 from objstore.account.server import AccountServer
 from objstore.container.server import ContainerServer
 from objstore.container.store import OBJECT_ROWS
-from objstore.formats.messages import Address, GetObject, Message, ObjectReply, StatObject
+from objstore.formats.messages import Address, GetObject, IndexTarget, Message, ObjectReply, StatObject
 from objstore.model.conditions import NO_CONDITIONS
 from objstore.model.errors import Code, NodeError
 from objstore.model.identity import Identity
 from objstore.model.names import ObjectName
 from objstore.model.policy import ONE_POLICY, Policies
+from objstore.model.rows import ObjectRow
 from objstore.model.version import Version
 from objstore.object.pending import PendingLog
 from objstore.object.replication import ReplicationSettings
@@ -34,6 +35,7 @@ from objstore.runtime.filesystem import RealFileSystem
 from objstore.runtime.journal import open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.tables.device import TableDevice
+from objstore.tables.heldrows import Beside
 from ring.device import Device
 from ring.fileformat import RingTable
 from ring.ring import Ring
@@ -74,11 +76,17 @@ class Node:
         self.horizon = 0
         """Deletions below it may be forgotten."""
         replication = ReplicationSettings(Placement(rings), frozenset({self.address}), lambda: self.horizon, bytes(16))
-        self.object = ObjectServer({"d1": self.disk}, {"d1": log}, caller, clock, container_wait_s=0.3, replication=replication)
+        self.object = ObjectServer(
+            *({"d1": self.disk}, {"d1": log}, caller, clock), container_wait_s=0.3, replication=replication, beside=self._beside
+        )
         self.object._pusher._timeout_s = 0.5
         for server in (self.account, self.container, self.object):
             server.register(self.dispatcher)
         network.nodes[self.address] = self.dispatcher
+
+    def _beside(self, _device: str, index: IndexTarget, container: str, row: ObjectRow, size: int) -> Beside | None:
+        here = Address(index.ip, index.port) == self.address
+        return self.container.beside(index, container, row, size) if here else None
 
     async def start(self) -> None:
         self.tables.start()

@@ -13,52 +13,18 @@ from objstore.formats.journal import Entry
 from objstore.model.errors import Code, NodeError
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
-from objstore.runtime.interface import Change, OpenFile
+from objstore.runtime.interface import OpenFile
 from objstore.runtime.journal import Journal, open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.testing.faultyfs import DiskFaults, FaultyFileSystem
 from tests.faults.crashfs import CrashFileSystem
 from tests.faults.crashstates import crash_images
+from tests.unit.objstore.runtime.journaling import KNOBS, Log, opened, put
 from tests.unit.objstore.runtime.recording import RecordingFileSystem
-
-KNOBS = Knobs(
-    reserve_bytes_min=1, reserve_percent=0.0, journal_segment_bytes_min=64 << 10, journal_segment_bytes_max=128 << 10,
-    journal_segments_max=3, settle_s=60.0,
-)  # fmt: skip
-
-
-class Log:
-    """A LogSink that needs all that it is told."""
-
-    def __init__(self) -> None:
-        self.held: list[bytes] = []
-        self.durable: list[bytes] = []
-
-    def append(self, records: list[bytes]) -> None:
-        self.durable += records
-
-    def hold(self, records: list[bytes]) -> None:
-        self.held += records
-
-    def spill(self) -> None:
-        self.durable += self.held
-        self.held = []
-
-    adopt = append
-
-
-def put(number: int, size: int = 10, **fields: object) -> Change:
-    return Change(f"objects/{number % 3}/{number}.data", b"%d" % number * size, {"meta": b"m"}, **fields)  # type: ignore[arg-type]
 
 
 def found(root: Path) -> list[str]:
     return sorted(path.name for path in root.glob("objects/*/*"))
-
-
-def opened(fs: object, log: Log | None = None) -> Journal:
-    journal = open_journal(fs, KNOBS, log, seed=7)  # type: ignore[arg-type]
-    assert journal is not None
-    return journal
 
 
 async def test_a_small_change_costs_one_sync(tmp_path: Path) -> None:
