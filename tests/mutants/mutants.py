@@ -8,6 +8,7 @@ from tests.mutants.buckets import BUCKET_MUTANTS
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.journal import JOURNAL
+from tests.mutants.listings import LISTINGS
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
@@ -252,6 +253,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,
+    *LISTINGS,
     *UPLOADS,
     *SIGNATURES,
     *JOURNAL,
