@@ -227,7 +227,7 @@ class StreamConnection:
         self._task: asyncio.Task[None] | None = None
         self.leaving = False
         self.on_idle: Callable[[StreamConnection], None] | None = None
-        link.widen()
+        link.widen(station.memory)
 
     @property
     def alive(self) -> bool:

@@ -250,6 +250,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "                everywhere |= await self._push_all(",
         "tests/faults/test_crash_replication.py -k failing_calls",
     ),
+    # --- bytes on their way
+    Mutant(
+        "memory of chunks is used again while somebody looks at it",
+        "objstore/rpc/frames.py",
+        "    except BufferError:\n        return False",
+        "    except BufferError:\n        return True",
+        "tests/unit/objstore/rpc/test_chunkmemory.py",
+    ),
     *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,
