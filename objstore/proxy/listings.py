@@ -3,6 +3,7 @@ whole table, tombstones included. Who has another table is asked for a digest of
 differs too.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from objstore.formats.messages import ContainerPage, ListTable, Message, ObjectPage, Query, Settings, Stats
+from objstore.formats.messages import ContainerPage, Kind, ListTable, Message, ObjectPage, Query, Settings, Stats
 from objstore.model.errors import Unavailable
 from objstore.model.listing import MergedPage
 from objstore.model.quorum import read_count
@@ -20,6 +21,7 @@ from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers, rep
 from objstore.proxy.nodes import FanOut, Nodes
 
 Page = ObjectPage | ContainerPage
+_pack = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,36 @@ class Listing:
     stats: Stats
 
 
+class _KeptPages:
+    """Pages as they were last read, the least recently used forgotten. A replica whose table has the digest of the one that a page
+    was read from has that very page, so it need not be read and sent again.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._pages: OrderedDict[tuple[Kind, str, Query], tuple[Page, int]] = OrderedDict()
+
+    def get(self, place: TablePlace, query: Query) -> Page | None:
+        """The page, which says what table it is of."""
+        key = place.kind, place.name, query
+        if key not in self._pages:
+            return None
+        self._pages.move_to_end(key)
+        return self._pages[key][0]
+
+    def put(self, place: TablePlace, query: Query, page: Page) -> None:
+        """Keep it, if it says what table it is of."""
+        key = place.kind, place.name, query
+        self._bytes -= self._pages.pop(key, (page, 0))[1]
+        if not page.table or (size := len(_pack(page)) + len(_pack(key))) > self._bytes_max:
+            return
+        self._pages[key] = page, size
+        self._bytes += size
+        while self._bytes > self._bytes_max:
+            self._bytes -= self._pages.popitem(last=False)[1][1]
+
+
 class Lister:
     """Reads pages; not thread-safe."""
 
@@ -42,6 +74,7 @@ class Lister:
         self._nodes = nodes
         self._cache = cache
         self._turn = 0
+        self._kept = _KeptPages(nodes.knobs.kept_pages_bytes_max)
 
     async def page(self, place: TablePlace, query: Query, txn: str) -> Listing:
         """One page, as long as was asked for where there is so much. A table that nobody ever made is an empty page with
@@ -63,16 +96,22 @@ class Lister:
         self._turn += 1
         order = self._nodes.failures.order(place.replicas, self._turn)
         first, needed = order[0], read_count(len(place.replicas))
+        kept = self._kept.get(place, query)
 
         def question(index: int) -> Message:
-            other = index != first
-            return _question(place, query, index, packed=True, digest_only=other, table_only=other)
+            if index == first:
+                return _question(place, query, index, packed=True, known=b"" if kept is None else kept.table)
+            return _question(place, query, index, packed=True, digest_only=True, table_only=True)
 
         pages = await self._ask(place, order, question, txn, needed)
         if first not in pages:
             others = [i for i in order if i != first]
             pages = await self._ask(place, others, partial(_question, place, query, packed=True), txn, needed)
             first = next(i for i in others if i in pages)
+        if kept is not None and pages[first].table == kept.table:
+            pages[first] = msgspec.structs.replace(kept, info=pages[first].info)
+        else:
+            self._kept.put(place, query, pages[first])
         await self._look_closer(place, order, query, txn, pages, first)
         infos = {index: page.info for index, page in pages.items()}
         settings = merge_answers(place.name, list(infos.values()))
@@ -167,5 +206,5 @@ def _same(answer: Page, page: Page) -> bool:
     return (answer.digest, answer.until) == (page.digest, page.until) if answer.digest else answer.table == page.table
 
 
-def _question(place: TablePlace, query: Query, index: int, **how: bool) -> Message:
+def _question(place: TablePlace, query: Query, index: int, **how: Any) -> Message:
     return ListTable(place.kind, place.replicas[index].target, place.hash, place.name, query, **how)

@@ -186,8 +186,10 @@ class TableService(Generic[R]):
         info = self._info(database, 0.0)
         query, raw = request.query, request.raw_rows
         held = device.rows.waiting(place)  # of a database that somebody keeps locked: it can be read all the same
-        if request.table_only and not held:
-            return self._page(info, [], b"", "", table=to_bytes(database.state.digests.rows))
+        if (request.table_only or request.known) and not held:
+            table = to_bytes(database.state.digests.rows)
+            if request.table_only or table == request.known:
+                return self._page(info, [], b"", "", table=table)
 
         def read(connection: sqlite3.Connection) -> PageRead[R] | PlainPage:
             plain = None if raw or held else read_plain_page(connection, self.kind, query)

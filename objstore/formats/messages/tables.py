@@ -113,7 +113,8 @@ class ListTable(Message, frozen=True):
     """One page of a listing. Reply: ObjectPage or ContainerPage.
 
     Deleted rows never come in `rows`; they count in `digest`. With `digest_only`, `rows` is empty. With `table_only`, too, the page
-    is not even read where the digest of the whole table is known at once: the answer has `table`, and b"" for `digest`.
+    is not even read where the digest of the whole table is known at once: the answer has `table`, and b"" for `digest`. `known` is
+    the `table` of a page that the caller has: who holds that very table answers in the same way.
     """
 
     kind: Kind
@@ -125,6 +126,7 @@ class ListTable(Message, frozen=True):
     raw_rows: bool = False  # all rows of the same range, deleted ones too, no delimiter: for merging two replicas
     packed: bool = False  # the rows may come in `packed`
     table_only: bool = False
+    known: bytes = b""
 
 
 class ObjectPage(Message, frozen=True):

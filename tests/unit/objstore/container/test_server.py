@@ -120,6 +120,21 @@ async def test_who_is_asked_for_its_table_reads_no_page(rig: Rig) -> None:
         assert (await first.page(**how)).table == other.table
 
 
+async def test_a_page_that_the_caller_has_is_sent_only_where_the_table_is_another_one(rig: Rig) -> None:
+    node = rig.nodes[0]
+    await node.write("create", 1)
+    await node.merge(put("a", 5))
+    page = await node.page()
+    again = await node.page(known=page.table)
+    assert (again.table, again.rows, again.digest, again.info) == (page.table, [], b"", page.info)
+    await node.merge(put("b", 5))
+    changed = await node.page(known=page.table)
+    assert [row.name for row in changed.rows] == ["a", "b"]
+    assert changed.table not in (b"", page.table)
+    await node.merge(gone("b", 6))
+    assert [row.name for row in (await node.page(known=changed.table)).rows] == ["a"]
+
+
 async def test_who_has_no_table_tells_the_digest_of_an_empty_page(rig: Rig) -> None:
     first, second = rig.nodes
     await first.write("create", 1)

@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from objstore.formats.messages import ListTable, MergeObjectRows, Message, ObjectPage, Query
+from objstore.formats.messages import ListTable, MergeObjectRows, Message, ObjectPage, Query, Stats, TableInfo
 from objstore.model.rows import ObjectRow
 from objstore.placement.places import Placement
+from objstore.proxy.listings import _KeptPages
 from objstore.proxy.store import ClusterStore
 from objstore.rpc.interface import CallContext, Handler
 from tests.unit.objstore.proxy.cluster import ACCOUNT, OWNER, Cluster, Node
@@ -124,6 +125,61 @@ async def test_what_two_replicas_have_is_listed_whoever_is_asked(
         assert [row.name for row in listing.rows] == ["a", *(f"c{i}" for i in range(number + 1))]
 
 
+@pytest.mark.parametrize("delimiter", ["", "/"])
+async def test_a_page_that_is_asked_for_again_is_not_read_again(cluster: Cluster, store: ClusterStore, delimiter: str) -> None:
+    await add(cluster, [row("a"), row("b", True), row("c"), row("d/1"), row("d/2")])
+    query = Query(2, delimiter=delimiter)
+    first = await store.list_container(OWNER, ACCOUNT, "c", query)
+    told = Told(cluster)
+    for _ in range(3):
+        again = await store.list_container(OWNER, ACCOUNT, "c", query)
+        assert (again.rows, again.view) == (first.rows, first.view)
+    assert len(told.answers) == 6, "as many replicas as ever"
+    assert told.of_page() == []
+    for other, names in ((Query(2, marker="c", delimiter=delimiter), ["d/"]), (Query(1, delimiter=delimiter), ["a"])):
+        listing = await store.list_container(OWNER, ACCOUNT, "c", other)
+        assert [row.name for row in listing.rows] == (names if delimiter or names == ["a"] else ["d/1", "d/2"])
+
+
+async def test_what_changed_on_one_replica_alone_is_listed_though_the_page_was_kept(cluster: Cluster, store: ClusterStore) -> None:
+    await add(cluster, [row("a")])
+    for number, nodes in enumerate(((0, 1), (1, 2), (2, 0), (0, 1))):
+        for _ in range(3):
+            await store.list_container(OWNER, ACCOUNT, "c", Query(10))
+        await add(cluster, [row(f"b{number}")], nodes)
+        listing = await store.list_container(OWNER, ACCOUNT, "c", Query(10))
+        assert [row.name for row in listing.rows] == ["a", *(f"b{i}" for i in range(number + 1))]
+    await add(cluster, [row("a", True)], (1, 2))
+    listing = await store.list_container(OWNER, ACCOUNT, "c", Query(10))
+    assert [row.name for row in listing.rows] == ["b0", "b1", "b2", "b3"]
+
+
+async def test_settings_of_a_page_that_was_kept_are_those_of_now(cluster: Cluster, store: ClusterStore) -> None:
+    await add(cluster, [row("a")])
+    await store.list_container(OWNER, ACCOUNT, "c", Query(10))
+    await store.post_container(OWNER, ACCOUNT, "c", {"user:colour": "red"})
+    listing = await store.list_container(OWNER, ACCOUNT, "c", Query(10))
+    assert listing.view.settings.values["user:colour"].value == "red"
+
+
+async def test_pages_are_kept_up_to_a_limit(cluster: Cluster) -> None:
+    place = Placement(cluster.rings).container(ACCOUNT, "c")
+    kept = _KeptPages(2500)
+    pages = {Query(i): ObjectPage(TableInfo(None, Stats(), 0.0), [row(LONG)], b"", "", table=bytes([i + 1])) for i in range(5)}
+    for query, page in pages.items():
+        kept.put(place, query, page)
+        kept.get(place, Query(0))
+    assert [kept.get(place, query) for query in pages] == [pages[Query(0)], None, None, None, pages[Query(4)]]
+    for _ in range(5):
+        kept.put(place, Query(4), pages[Query(4)])
+    assert kept.get(place, Query(0)) is not None, "the same page takes its place once"
+    kept.put(place, Query(4), msgspec.structs.replace(pages[Query(4)], table=b""))
+    assert kept.get(place, Query(4)) is None, "a page of a table that is not known"
+    kept.put(place, Query(9), msgspec.structs.replace(pages[Query(4)], rows=[], packed=bytes(3000)))
+    assert kept.get(place, Query(9)) is None, "too large"
+    assert kept.get(place, Query(0)) is not None
+
+
 @pytest.mark.parametrize("old", [(0,), (1, 2), (0, 1, 2)])
 async def test_replicas_of_an_earlier_release_tell_the_digest_of_the_page(
     cluster: Cluster, store: ClusterStore, old: tuple[int, ...]
@@ -143,7 +199,7 @@ def _make_old(handlers: dict[type[Message], Handler]) -> None:
 
     async def old(request: Message, context: CallContext) -> Message:
         assert isinstance(request, ListTable)
-        reply = await handler(msgspec.structs.replace(request, table_only=False), context)
+        reply = await handler(msgspec.structs.replace(request, table_only=False, known=b""), context)
         return msgspec.structs.replace(reply, table=b"")
 
     handlers[ListTable] = old
