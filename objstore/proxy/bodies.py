@@ -1,10 +1,9 @@
 """Bytes of a version as a stream that survives the loss of the replica it comes from."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from objstore.formats.messages import End, ReadObject, Ready
+from objstore.formats.messages import End, Message, ReadObject, Ready
 from objstore.model.errors import NodeError, Unavailable
 from objstore.model.octets import Octets
 from objstore.model.ranges import Span
@@ -12,6 +11,7 @@ from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Replica
 from objstore.proxy.nodes import Nodes
 from objstore.rpc.interface import Chunk, Exchange, PeerTimeout, PeerUnavailable
+from objstore.rpc.patience import Patience
 
 
 class Body:
@@ -54,13 +54,13 @@ class Body:
         request = ReadObject(target, self._place.hash, self._version.timestamp, span.start, span.length)
         # The peer bounds its own waits by the same figure, so it must outlast a client that reads slowly.
         exchange = await self._nodes.open(address, request, self._txn, timeout_s=knobs.stream_timeout_s)
+        watched = _Watched(exchange, knobs.stall_s if hasty else knobs.node_timeout_s)
         left = span.length
         try:
-            stall_s = knobs.stall_s if hasty else knobs.node_timeout_s
-            if not isinstance(await self._next(exchange, stall_s), Ready):
+            if not isinstance(await watched.receive(), Ready):
                 raise PeerUnavailable("a stream begins with Ready")
             while True:
-                item = await self._next(exchange, stall_s)
+                item = await watched.receive()
                 if isinstance(item, End) and not left:
                     await exchange.finish()
                     return
@@ -72,14 +72,37 @@ class Body:
             self._nodes.failures.slow(address)
             raise
         finally:
+            watched.stop()
             exchange.abort()
 
-    async def _next(self, exchange: Exchange, stall_s: float) -> object:
+
+class _Watched:
+    """What an exchange receives, with less patience than the exchange's own."""
+
+    def __init__(self, exchange: Exchange, stall_s: float) -> None:
+        self._exchange = exchange
+        self._patience = Patience(stall_s, self._stalled)
+        self._stood_still = False
+
+    async def receive(self) -> Message | Chunk:
+        """As Exchange. Raises PeerTimeout too when nothing came in time; the exchange is over then."""
+        self._patience.begin()
         try:
-            async with asyncio.timeout(stall_s):
-                return await exchange.receive()
-        except TimeoutError:
-            raise PeerTimeout("the stream stands still") from None
+            return await self._exchange.receive()
+        except PeerUnavailable:
+            if self._stood_still:
+                raise PeerTimeout("the stream stands still") from None
+            raise
+        finally:
+            self._patience.end()
+
+    def _stalled(self) -> None:
+        self._stood_still = True
+        self._exchange.abort()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._patience.stop()
 
 
 class InMemory:

@@ -46,6 +46,8 @@ class ProxyKnobs:
     # caches
     cache_entries_max: int = 10_000
     place_entries_max: int = 20_000
+    kept_pages_bytes_max: int = 2 * MIB
+    """Of listings read lately, in case the same is asked again; as messages. Unpacked pages take some five times as much."""
     refresh_share: float = 0.5
     """Information in use is refreshed once this share of its lease has passed."""
     # large objects

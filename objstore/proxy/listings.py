@@ -1,14 +1,17 @@
-"""Listings that show every acknowledged change (G6): one replica sends the page, the others of R = n - W + 1 a digest of the same
-range, tombstones included; rows are merged only where the digests differ.
+"""Listings that show every acknowledged change (G6): one replica sends the page, the others of R = n - W + 1 the digest of their
+whole table, tombstones included. Who has another table is asked for a digest of the same range; rows are merged only where that
+differs too.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from objstore.formats.messages import ContainerPage, ListTable, Message, ObjectPage, Query, Settings, Stats
+from objstore.formats.messages import ContainerPage, Kind, ListTable, Message, ObjectPage, Query, Settings, Stats
 from objstore.model.errors import Unavailable
 from objstore.model.listing import MergedPage
 from objstore.model.quorum import read_count
@@ -18,6 +21,7 @@ from objstore.proxy.infocache import InfoCache, choose_stats, merge_answers, rep
 from objstore.proxy.nodes import FanOut, Nodes
 
 Page = ObjectPage | ContainerPage
+_pack = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,36 @@ class Listing:
     stats: Stats
 
 
+class _KeptPages:
+    """Pages as they were last read, the least recently used forgotten. A replica whose table has the digest of the one that a page
+    was read from has that very page, so it need not be read and sent again.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._pages: OrderedDict[tuple[Kind, str, Query], tuple[Page, int]] = OrderedDict()
+
+    def get(self, place: TablePlace, query: Query) -> Page | None:
+        """The page, which says what table it is of."""
+        key = place.kind, place.name, query
+        if key not in self._pages:
+            return None
+        self._pages.move_to_end(key)
+        return self._pages[key][0]
+
+    def put(self, place: TablePlace, query: Query, page: Page) -> None:
+        """Keep it, if it says what table it is of."""
+        key = place.kind, place.name, query
+        self._bytes -= self._pages.pop(key, (page, 0))[1]
+        if not page.table or (size := len(_pack(page)) + len(_pack(key))) > self._bytes_max:
+            return
+        self._pages[key] = page, size
+        self._bytes += size
+        while self._bytes > self._bytes_max:
+            self._bytes -= self._pages.popitem(last=False)[1][1]
+
+
 class Lister:
     """Reads pages; not thread-safe."""
 
@@ -40,6 +74,7 @@ class Lister:
         self._nodes = nodes
         self._cache = cache
         self._turn = 0
+        self._kept = _KeptPages(nodes.knobs.kept_pages_bytes_max)
 
     async def page(self, place: TablePlace, query: Query, txn: str) -> Listing:
         """One page, as long as was asked for where there is so much. A table that nobody ever made is an empty page with
@@ -60,25 +95,47 @@ class Lister:
         """A page that may end before its limit is reached, `until` saying where to go on."""
         self._turn += 1
         order = self._nodes.failures.order(place.replicas, self._turn)
-        first = order[0]
+        first, needed = order[0], read_count(len(place.replicas))
+        kept = self._kept.get(place, query)
 
         def question(index: int) -> Message:
-            target = place.replicas[index].target
-            return ListTable(place.kind, target, place.hash, place.name, query, digest_only=index != first, packed=True)
+            if index == first:
+                return _question(place, query, index, packed=True, known=b"" if kept is None else kept.table)
+            return _question(place, query, index, packed=True, digest_only=True, table_only=True)
 
-        pages = await self._ask(place, order, question, txn)
+        pages = await self._ask(place, order, question, txn, needed)
         if first not in pages:
             others = [i for i in order if i != first]
-            pages = await self._ask(place, others, lambda i: _rows_of(place, i, query), txn)
+            pages = await self._ask(place, others, partial(_question, place, query, packed=True), txn, needed)
             first = next(i for i in others if i in pages)
+        if kept is not None and pages[first].table == kept.table:
+            pages[first] = msgspec.structs.replace(kept, info=pages[first].info)
+        else:
+            self._kept.put(place, query, pages[first])
+        await self._look_closer(place, order, query, txn, pages, first)
         infos = {index: page.info for index, page in pages.items()}
         settings = merge_answers(place.name, list(infos.values()))
         self._cache.repair(place, settings, infos)
         rows = _rows(pages[first])
         until = pages[first].until
-        if any((page.digest, page.until) != (pages[first].digest, until) for page in pages.values()):
+        if not all(_same(page, pages[first]) for page in pages.values()):
             rows, until = await self._merge(place, order, query, txn)
         return Listing(rows, until, settings, choose_stats(list(infos.values())))
+
+    async def _look_closer(
+        self, place: TablePlace, order: list[int], query: Query, txn: str, pages: dict[int, Page], first: int
+    ) -> None:
+        """Of the answers, those that tell of nothing but a table, and of another one than the first, become digests of the page.
+        Raises Unavailable.
+        """
+        table = pages[first].table
+        unread = [i for i, page in pages.items() if i != first and not page.digest and (not table or page.table != table)]
+        if unread:
+            for index in unread:
+                del pages[index]
+            others = [*unread, *(i for i in order if i not in pages and i not in unread)]
+            question = partial(_question, place, query, packed=True, digest_only=True)
+            pages.update(await self._ask(place, others, question, txn, len(unread)))
 
     async def _merge(self, place: TablePlace, order: list[int], query: Query, txn: str) -> tuple[list[Any], str]:
         """The page that the replicas have in common, from their raw rows; it may end early."""
@@ -88,7 +145,8 @@ class Lister:
             if (ask := merged.ask) is None:
                 break
             part = msgspec.structs.replace(query, marker=ask[0], limit=ask[1])
-            pages = await self._ask(place, order, lambda i, part=part: _rows_of(place, i, part, raw=True), txn)  # type: ignore[misc]
+            question = partial(_question, place, part, raw_rows=True)
+            pages = await self._ask(place, order, question, txn, read_count(len(place.replicas)))
             lacking = merged.feed([(page.rows, page.until) for page in pages.values()])
             await self._complete(place, dict(zip(pages, lacking, strict=True)), txn)
         return merged.items, merged.until
@@ -107,9 +165,10 @@ class Lister:
         finally:
             fan.leave()
 
-    async def _ask(self, place: TablePlace, order: list[int], question: Callable[[int], Message], txn: str) -> dict[int, Page]:
-        """R replicas' answers by index, of those in `order`. Raises Unavailable."""
-        needed = read_count(len(place.replicas))
+    async def _ask(
+        self, place: TablePlace, order: list[int], question: Callable[[int], Message], txn: str, needed: int
+    ) -> dict[int, Page]:
+        """So many replicas' answers by index, of those in `order`. Raises Unavailable."""
         fan, pages, asked = FanOut(self._nodes, txn), dict[int, Page](), 0
         patient = True
         try:
@@ -142,5 +201,10 @@ def _rows(page: Page) -> list[Any]:
         raise Unavailable(f"a replica's page cannot be read: {error}") from error
 
 
-def _rows_of(place: TablePlace, index: int, query: Query, raw: bool = False) -> Message:
-    return ListTable(place.kind, place.replicas[index].target, place.hash, place.name, query, raw_rows=raw)
+def _same(answer: Page, page: Page) -> bool:
+    """Whether a replica has the page that another one sent."""
+    return (answer.digest, answer.until) == (page.digest, page.until) if answer.digest else answer.table == page.table
+
+
+def _question(place: TablePlace, query: Query, index: int, **how: Any) -> Message:
+    return ListTable(place.kind, place.replicas[index].target, place.hash, place.name, query, **how)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from objstore.formats.messages import Message, Refused
@@ -16,6 +16,7 @@ from objstore.rpc.frames import (
     REPLY,
     REQUEST,
     TIMEOUT_MS_MAX,
+    ChunkMemory,
     Event,
     Frame,
     ProtocolError,
@@ -39,6 +40,7 @@ class Station:
     codec: Codec
     counters: RpcCounters
     dispatcher: Dispatcher
+    memory: ChunkMemory = field(default_factory=ChunkMemory)
 
 
 class _Call:

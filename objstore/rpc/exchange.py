@@ -18,6 +18,7 @@ from objstore.rpc.connection import TXN_BYTES_MAX, Station
 from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Frame, ProtocolError, frame_head
 from objstore.rpc.interface import CallContext, Chunk, PeerUnavailable
 from objstore.rpc.link import Link, expire
+from objstore.rpc.patience import Patience
 
 TURN_BYTES_MAX = 1 << 20
 ANSWERING_GRACE_S = 0.5  # the answering side waits longer, so that the caller sees its own timeout, not a lost connection
@@ -31,6 +32,8 @@ class SocketExchange:
         self._link = link
         self._station = station
         self._timeout_s = timeout_s
+        self._patience = Patience(timeout_s, self._late)
+        self._awaited = ""
         self._ended = ended
         self._inbox: deque[Message | Chunk] = deque()
         self._inbox_bytes = 0
@@ -72,14 +75,18 @@ class SocketExchange:
 
     async def _wait(self, what: str) -> None:
         """Until something comes. Raises PeerTimeout; PeerUnavailable is left to the caller to see."""
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(self._timeout_s, expire, self._waiter, f"{self._link.remote}: no {what} in time")
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._awaited = what
+        self._patience.begin()
         try:
             await self._waiter
         finally:
-            timer.cancel()
+            self._patience.end()
             self._waiter = None
+
+    def _late(self) -> None:
+        if self._waiter is not None:
+            expire(self._waiter, f"{self._link.remote}: no {self._awaited} in time")
 
     # --- Exchange ----------------------------------------------------------------------------------------------
 
@@ -200,6 +207,7 @@ class SocketExchange:
         if self._over:
             return
         self._over = True
+        self._patience.stop()
         self._inbox.clear()
         self._station.counters.streams -= 1
         if not clean:
@@ -219,7 +227,7 @@ class StreamConnection:
         self._task: asyncio.Task[None] | None = None
         self.leaving = False
         self.on_idle: Callable[[StreamConnection], None] | None = None
-        link.widen()
+        link.widen(station.memory)
 
     @property
     def alive(self) -> bool:

@@ -40,7 +40,7 @@ FRAME_HEAD_BYTES = _FRAME.size
 FRAME_HEAD_BYTES_MAX = FRAME_HEAD_BYTES + 2 * 255
 COPIED_BYTES_MAX = 1 << 14
 BUFFER_BYTES = 144 << 10  # two packets with a body of 64 KiB, read at once and used where they are
-BLOCKS_MAX = 6  # as many chunks as may wait, one being received and one in use
+BLOCKS_MAX = 16  # of at most a chunk each: enough for two streams that are read as fast as they come
 STREAM_CHUNK_BYTES_MIN = 1 << 16
 TIMEOUT_MS_MAX = 0xFFFFFFFF
 
@@ -105,8 +105,10 @@ class PacketWriter:
 
 
 class ChunkMemory:
-    """Where the data of large chunks goes. Memory is used again once nobody looks at it: fresh memory would be cleared first, for
-    nothing, and given by the kernel page by page.
+    """Where the data of large chunks goes, for all connections of a client or server. Memory is used again once nobody looks at it:
+    fresh memory would be cleared first, for nothing, and given by the kernel page by page. Up to BLOCKS_MAX chunks stay here.
+
+    Whoever looks at a block, be it a transport or a thread, holds a view of it, and Python refuses to resize what is looked at.
     """
 
     def __init__(self) -> None:
@@ -122,10 +124,6 @@ class ChunkMemory:
         block = bytearray(size)
         self._blocks.append(block)
         return memoryview(block)
-
-    def clear(self) -> None:
-        """Keep none."""
-        self._blocks.clear()
 
 
 def _idle(block: bytearray) -> bool:
@@ -155,7 +153,7 @@ class PacketReader:
         self._large: memoryview | None = None  # a packet, or the data of a chunk
         self._large_filled = 0
         self._streaming = False  # the last packet was a large chunk, so the next one likely is
-        self._memory = ChunkMemory()
+        self.memory = ChunkMemory()
         self._large_crc: int | None = None
 
     def get_buffer(self) -> memoryview:
@@ -173,7 +171,6 @@ class PacketReader:
     def end_stream(self) -> None:
         """No more chunks are to be expected soon."""
         self._streaming = False
-        self._memory.clear()
 
     def received(self, count: int) -> list[Event]:
         """`count` bytes were put into the buffer. Returns what is complete and authentic, in order. Raises ProtocolError."""
@@ -245,7 +242,7 @@ class PacketReader:
         crc = _CHUNK_HEAD.unpack_from(buffer, start + MAC_BYTES)[2]
         if have < CHUNK_HEAD_BYTES + length:
             self._large_crc = crc
-            self._begin_large(self._memory.take(length), body)
+            self._begin_large(self.memory.take(length), body)
             self._streaming = length >= STREAM_CHUNK_BYTES_MIN
             return False
         self._start = body + length

@@ -65,7 +65,9 @@ class Exchange(Protocol):
         """Both sides are done: give the connection back to the pool."""
 
     def abort(self) -> None:
-        """Drop the connection; the other end sees PeerUnavailable. Safe to call twice and after finish."""
+        """Drop the connection; the other end sees PeerUnavailable, and so does a wait under way here. Safe to call twice and after
+        finish.
+        """
 
 
 class Peer(Protocol):

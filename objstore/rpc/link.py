@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from objstore.model.octets import Octets
 from objstore.rpc.counters import RpcCounters
-from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, Event, PacketReader, PacketWriter, ProtocolError
+from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, ChunkMemory, Event, PacketReader, PacketWriter, ProtocolError
 from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
 from objstore.runtime import unixsockets
@@ -228,10 +228,11 @@ class Link(asyncio.BufferedProtocol):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
 
-    def widen(self) -> None:
-        """Large bodies will pass."""
-        if self._transport is not None:
-            tune_stream(self._transport)
+    def widen(self, memory: ChunkMemory) -> None:
+        """Large bodies will pass: those that come go to `memory`."""
+        assert self._transport is not None and self._reader is not None
+        self._reader.memory = memory
+        tune_stream(self._transport)
 
     def end_stream(self) -> None:
         """Nothing large will pass for now."""

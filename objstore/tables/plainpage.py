@@ -11,7 +11,7 @@ import xxhash
 
 from objstore.formats.messages import Query
 from objstore.model.listing import Span, span_of
-from objstore.tables.reading import PAGE_BYTES_MAX
+from objstore.tables.reading import EMPTY_DIGEST, PAGE_BYTES_MAX
 from objstore.tables.rowkind import RowKind
 
 ROUNDS_MAX = 8
@@ -19,12 +19,13 @@ ROUNDS_MAX = 8
 
 
 class PlainPage(NamedTuple):
-    """`packed`: the rows looked at as a JSON array, `dead` of them deleted. `digest` and `until` as in ObjectPage."""
+    """`packed`: the rows looked at as a JSON array, `dead` of them deleted. `digest`, `until` and `table` as in ObjectPage."""
 
     packed: bytes
     dead: int
     digest: bytes
     until: str
+    table: bytes
 
 
 def read_plain_page(connection: sqlite3.Connection, kind: RowKind[Any], query: Query) -> PlainPage | None:
@@ -35,11 +36,13 @@ def read_plain_page(connection: sqlite3.Connection, kind: RowKind[Any], query: Q
     if query.delimiter or not kind.json or span is None:
         return None
     texts: list[str] = []
+    tables: set[bytes] = set()
     live = dead = size = 0
     until = ""
     for _ in range(ROUNDS_MAX):
         wanted = query.limit - live
-        found, of_them_dead, text = connection.execute(*_rows(kind, span, query.reverse, wanted)).fetchone()
+        found, of_them_dead, text, last, table = connection.execute(*_rows(kind, span, query.reverse, wanted)).fetchone()
+        tables.add(table)
         if found:
             texts.append(text)
             size += len(text)
@@ -49,7 +52,7 @@ def read_plain_page(connection: sqlite3.Connection, kind: RowKind[Any], query: Q
             return None
         if found < wanted:
             break
-        (until,) = connection.execute(*_name_at(span, query.reverse, found - 1)).fetchone()
+        until = last
         if live == query.limit:
             break
         span = Span(span.low, span.inclusive, until) if query.reverse else Span(until, False, span.high)
@@ -57,26 +60,28 @@ def read_plain_page(connection: sqlite3.Connection, kind: RowKind[Any], query: Q
     else:
         return None
     packed = f"[{','.join(texts)}]".encode()
-    return PlainPage(packed, dead, xxhash.xxh3_128_digest(packed), until) if len(packed) <= PAGE_BYTES_MAX else None
+    if len(packed) > PAGE_BYTES_MAX:
+        return None
+    # Each round is a statement, and so of a moment of its own.
+    table = tables.pop() if len(tables) == 1 else b""
+    digest = xxhash.xxh3_128_digest(packed) if texts else EMPTY_DIGEST
+    return PlainPage(packed, dead, digest, until, table)
 
 
 def _rows(kind: RowKind[Any], span: Span, reverse: bool, limit: int) -> tuple[str, list[str | int]]:
-    """How many rows there are, how many of them are deleted, and all of them, in the order of the inner query."""
+    """How many rows there are, how many of them are deleted, all of them in the order of the inner query, the name of the last, and
+    the digest of the table: all of one moment.
+    """
     where, values = _where(span)
-    inner = f"SELECT {kind.gone.where} AS dead, {kind.json} AS text FROM row WHERE {where} {_order(reverse)} LIMIT ?"  # noqa: S608
-    return f"SELECT count(*), sum(dead), group_concat(text) FROM ({inner})", [*values, limit]  # noqa: S608
-
-
-def _name_at(span: Span, reverse: bool, offset: int) -> tuple[str, list[str | int]]:
-    where, values = _where(span)
-    return f"SELECT name FROM row WHERE {where} {_order(reverse)} LIMIT 1 OFFSET ?", [*values, offset]  # noqa: S608
+    order, last = ("DESC", "min(name)") if reverse else ("ASC", "max(name)")
+    inner = f"SELECT name, {kind.gone.where} AS dead, {kind.json} AS text FROM row WHERE {where} ORDER BY name {order} LIMIT ?"  # noqa: S608
+    return (
+        f"SELECT count(*), sum(dead), group_concat(text), {last}, (SELECT digest FROM info) FROM ({inner})",  # noqa: S608
+        [*values, limit],
+    )
 
 
 def _where(span: Span) -> tuple[str, list[str | int]]:
     if span.high is None:
         return f"name {'>=' if span.inclusive else '>'} ?", [span.low]
     return f"name {'>=' if span.inclusive else '>'} ? AND name < ?", [span.low, span.high]
-
-
-def _order(reverse: bool) -> str:
-    return f"ORDER BY name {'DESC' if reverse else 'ASC'}"

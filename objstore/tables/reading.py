@@ -28,13 +28,14 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 @dataclass(frozen=True, slots=True)
 class PageRead(Generic[R]):
-    """`until` and `digest` as in ObjectPage. A page may end before its limit is reached: at PAGE_BYTES_MAX, or after
+    """`until`, `digest` and `table` as in ObjectPage. A page may end before its limit is reached: at PAGE_BYTES_MAX, or after
     PAGE_ROWS_LOOKED_AT_MAX rows (of a table full of tombstones); `until` then says where to go on.
     """
 
     rows: list[R | Subdir]
     digest: bytes
     until: str
+    table: bytes
 
 
 def read_page(
@@ -50,7 +51,24 @@ def read_page(
 
     The digest is xxh3-128 over one line of JSON for each row looked at: what the page follows from (see `model.listing`).
     """
-    page: Page[R] = Page(query, raw=raw)
+    connection.execute("BEGIN")  # so that all is of one moment
+    try:
+        table = b"" if held else connection.execute("SELECT digest FROM info").fetchone()[0]
+        return _read(connection, kind, Page(query, raw=raw), query, rows_max, held, table)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _read(
+    connection: sqlite3.Connection,
+    kind: RowKind[R],
+    page: Page[R],
+    query: Query,
+    rows_max: int,
+    held: Sequence[R],
+    table: bytes,
+) -> PageRead[R]:
     digest = xxhash.xxh3_128()
     looked_at = size = 0
     while (span := page.span) is not None and looked_at < rows_max and size < PAGE_BYTES_MAX:
@@ -72,7 +90,7 @@ def read_page(
                     break
         finally:
             cursor.close()  # an open statement would keep the write-ahead log from being reset
-    return PageRead(page.items, digest.digest(), page.until)
+    return PageRead(page.items, digest.digest(), page.until, table)
 
 
 class _Merged(Generic[R]):

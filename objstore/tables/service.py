@@ -30,6 +30,7 @@ from objstore.rpc.interface import CallContext, Dispatcher, Exchange, Handler, S
 from objstore.runtime.interface import Clock
 from objstore.tables.database import Database
 from objstore.tables.device import TableDevice
+from objstore.tables.digest import to_bytes
 from objstore.tables.draft import State, stats_of
 from objstore.tables.leases import Leases
 from objstore.tables.operations import Operation, Write
@@ -185,6 +186,10 @@ class TableService(Generic[R]):
         info = self._info(database, 0.0)
         query, raw = request.query, request.raw_rows
         held = device.rows.waiting(place)  # of a database that somebody keeps locked: it can be read all the same
+        if (request.table_only or request.known) and not held:
+            table = to_bytes(database.state.digests.rows)
+            if request.table_only or table == request.known:
+                return self._page(info, [], b"", "", table=table)
 
         def read(connection: sqlite3.Connection) -> PageRead[R] | PlainPage:
             plain = None if raw or held else read_plain_page(connection, self.kind, query)
@@ -192,8 +197,10 @@ class TableService(Generic[R]):
 
         page = await device.read_as_it_is(place, database, read)
         if isinstance(page, PageRead):
-            return self._page(info, [] if request.digest_only else page.rows, page.digest, page.until)  # type: ignore[arg-type]
-        answer = ObjectPage(info, [], page.digest, page.until, b"" if request.digest_only else page.packed, page.dead)
+            rows = [] if request.digest_only else page.rows
+            return self._page(info, rows, page.digest, page.until, table=page.table)  # type: ignore[arg-type]
+        packed = b"" if request.digest_only else page.packed
+        answer = ObjectPage(info, [], page.digest, page.until, packed, page.dead, page.table)
         return answer if request.packed else msgspec.structs.replace(answer, rows=answer.all_rows(), packed=b"")
 
     async def _opened(self, device: TableDevice, place: Place, name: str) -> Database[R] | None:

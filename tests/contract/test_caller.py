@@ -381,3 +381,13 @@ async def test_a_chunk_knows_its_checksum(node: Node) -> None:
     chunk = await exchange.receive()
     assert isinstance(chunk, Chunk) and chunk.crc == crc32c(chunk.data)
     exchange.abort()
+
+
+async def test_to_abort_ends_a_wait_under_way(node: Node) -> None:
+    exchange = await node.open(put())
+    await exchange.receive()
+    waiting = asyncio.create_task(exchange.receive())  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    exchange.abort()
+    with pytest.raises(PeerUnavailable):
+        await asyncio.wait_for(waiting, 1)

@@ -8,6 +8,7 @@ from tests.mutants.buckets import BUCKET_MUTANTS
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.journal import JOURNAL
+from tests.mutants.listings import LISTINGS
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
 from tests.mutants.uploads import UPLOADS
@@ -249,9 +250,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "                everywhere |= await self._push_all(",
         "tests/faults/test_crash_replication.py -k failing_calls",
     ),
+    # --- bytes on their way
+    Mutant(
+        "memory of chunks is used again while somebody looks at it",
+        "objstore/rpc/frames.py",
+        "    except BufferError:\n        return False",
+        "    except BufferError:\n        return True",
+        "tests/unit/objstore/rpc/test_chunkmemory.py",
+    ),
     *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,
+    *LISTINGS,
     *UPLOADS,
     *SIGNATURES,
     *JOURNAL,

@@ -112,7 +112,9 @@ class Query(msgspec.Struct, array_like=True, frozen=True):
 class ListTable(Message, frozen=True):
     """One page of a listing. Reply: ObjectPage or ContainerPage.
 
-    Deleted rows never come in `rows`; they count in `digest`. With `digest_only`, `rows` is empty.
+    Deleted rows never come in `rows`; they count in `digest`. With `digest_only`, `rows` is empty. With `table_only`, too, the page
+    is not even read where the digest of the whole table is known at once: the answer has `table`, and b"" for `digest`. `known` is
+    the `table` of a page that the caller has: who holds that very table answers in the same way.
     """
 
     kind: Kind
@@ -123,12 +125,15 @@ class ListTable(Message, frozen=True):
     digest_only: bool = False
     raw_rows: bool = False  # all rows of the same range, deleted ones too, no delimiter: for merging two replicas
     packed: bool = False  # the rows may come in `packed`
+    table_only: bool = False
+    known: bytes = b""
 
 
 class ObjectPage(Message, frozen=True):
     """`digest` covers every row (tombstones included) from the marker to the last name the page looked at; two replicas with
     equal digests and `until` have the same page. `until`: the last name looked at, "" when the listing ended. `packed`: a JSON
-    array of the rows instead of `rows`, `dead` of them tombstones.
+    array of the rows instead of `rows`, `dead` of them tombstones. `table`: the digest of all rows of the table at the moment when
+    the page was read, b"" when not known; where that is equal, so is every page.
     """
 
     info: TableInfo
@@ -137,6 +142,7 @@ class ObjectPage(Message, frozen=True):
     until: str
     packed: bytes = b""
     dead: int = 0
+    table: bytes = b""
 
     def all_rows(self) -> list[ObjectRow | Subdir]:
         """However they came. Raises msgspec.MsgspecError for a packed page that is none."""
@@ -154,6 +160,7 @@ class ContainerPage(Message, frozen=True):
     rows: list[ContainerRow | Subdir]
     digest: bytes
     until: str
+    table: bytes = b""
 
 
 class MergeObjectRows(Message, frozen=True):

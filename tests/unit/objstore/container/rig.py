@@ -113,7 +113,7 @@ class Node:
         info: TableInfo = await self.ask(StatTable(kind, self.target, hash_of(name), name, lease), peer)
         return info
 
-    async def page(self, name: str = CONTAINER, query: Query | None = None, **fields: bool) -> ObjectPage | ContainerPage:
+    async def page(self, name: str = CONTAINER, query: Query | None = None, **fields: Any) -> ObjectPage | ContainerPage:
         kind: Kind = "container" if name.count("/") == 2 else "account"
         request = ListTable(kind, self.target, hash_of(name), name, query or Query(1000), **fields)
         page: ObjectPage | ContainerPage = await self.ask(request)

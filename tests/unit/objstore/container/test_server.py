@@ -103,6 +103,46 @@ async def test_two_replicas_with_equal_rows_have_equal_digests(rig: Rig) -> None
     assert [row.name for row in raw.rows] == ["a", "b", "c"]
 
 
+async def test_who_is_asked_for_its_table_reads_no_page(rig: Rig) -> None:
+    first, second = rig.nodes
+    for node in rig.nodes:
+        await node.write("create", 1)
+        await node.merge(put("a", 5), gone("b", 5))
+    page = await first.page()
+    assert page.table
+    same = await second.page(digest_only=True, table_only=True)
+    assert (same.table, same.digest, same.rows, same.info.settings) == (page.table, b"", [], page.info.settings)
+    await second.merge(gone("c", 5))
+    other = await second.page(digest_only=True, table_only=True)
+    assert other.table not in (b"", page.table), "tombstones count"
+    await first.merge(gone("c", 5))
+    for how in ({}, {"packed": True}, {"raw_rows": True}, {"digest_only": True}):
+        assert (await first.page(**how)).table == other.table
+
+
+async def test_a_page_that_the_caller_has_is_sent_only_where_the_table_is_another_one(rig: Rig) -> None:
+    node = rig.nodes[0]
+    await node.write("create", 1)
+    await node.merge(put("a", 5))
+    page = await node.page()
+    again = await node.page(known=page.table)
+    assert (again.table, again.rows, again.digest, again.info) == (page.table, [], b"", page.info)
+    await node.merge(put("b", 5))
+    changed = await node.page(known=page.table)
+    assert [row.name for row in changed.rows] == ["a", "b"]
+    assert changed.table not in (b"", page.table)
+    await node.merge(gone("b", 6))
+    assert [row.name for row in (await node.page(known=changed.table)).rows] == ["a"]
+
+
+async def test_who_has_no_table_tells_the_digest_of_an_empty_page(rig: Rig) -> None:
+    first, second = rig.nodes
+    await first.write("create", 1)
+    page = await first.page()
+    missing = await second.page(digest_only=True, table_only=True)
+    assert (missing.table, missing.digest) == (b"", page.digest)
+
+
 async def test_a_replica_is_repaired_by_settings_and_then_knows_its_parent(rig: Rig) -> None:
     first, second = rig.nodes
     await first.write("create", 1, values={"acl:read": ".r:*"}, policy=2, parent=first)

@@ -1,6 +1,7 @@
 """Rows that the journal made durable wait for being written together: nobody sees a difference, and none is lost."""
 
 import asyncio
+import dataclasses
 import random
 import shutil
 import sqlite3
@@ -266,11 +267,29 @@ async def test_a_locked_database_is_listed_with_the_rows_that_wait(device: Table
         page = await server.service._list(ListTable("container", TARGET, HASH, NAME, Query(10)), PEER)
         assert isinstance(page, ObjectPage)
         assert [(row.name, row.size) for row in page.rows if isinstance(row, ObjectRow)] == [("a", 1), ("d", 9)]
+        assert page.table == b""
+        again = await server.service._list(ListTable("container", TARGET, HASH, NAME, Query(10), True, table_only=True), PEER)
+        assert isinstance(again, ObjectPage)
+        assert (again.rows, again.digest, again.table) == ([], page.digest, b""), "its table alone would say too little"
         assert isinstance(await server.service._stat(StatTable("container", TARGET, HASH, NAME), PEER), TableInfo)
     finally:
         other.execute("ROLLBACK")
         other.close()
     assert await seen(device) == ["a", "b", "d"]
+
+
+async def test_rows_that_wait_are_in_the_digest_of_the_table(device: TableDevice) -> None:
+    server = ContainerServer({"d1": device}, None, SystemClock())  # type: ignore[arg-type]
+    question = ListTable("container", TARGET, HASH, NAME, Query(10), True, table_only=True)
+    told = []
+    for rows in ([put("a", 2)], [put("b", 2)], [gone("b", 3)]):
+        await device.merge(PLACE, merge(*rows))
+        page = await server.service._list(question, PEER)
+        assert isinstance(page, ObjectPage) and not page.digest
+        full = await server.service._list(ListTable("container", TARGET, HASH, NAME, Query(10)), PEER)
+        assert isinstance(full, ObjectPage) and full.table == page.table
+        told.append(page.table)
+    assert len({b"", *told}) == 4
 
 
 QUERIES = [
@@ -303,4 +322,5 @@ async def test_rows_that_wait_are_listed_as_if_they_were_written(device: TableDe
         for query in QUERIES
         for raw in (False, True)
     ]
-    assert before == after
+    assert {page.table for page in before} == {b""}, "of what nobody has as a table yet"
+    assert [dataclasses.replace(page, table=b"") for page in after] == before

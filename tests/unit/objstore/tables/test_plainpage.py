@@ -1,6 +1,8 @@
 """A page that SQLite makes is the page that is read row by row."""
 
 import random
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from objstore.container.store import OBJECT_ROWS
 from objstore.formats.messages import ObjectPage, Query, TableInfo
 from objstore.model.rows import ObjectRow
 from objstore.tables import plainpage
+from objstore.tables.digest import to_bytes
 from objstore.tables.plainpage import PlainPage, read_plain_page
 from objstore.tables.reading import PageRead, read_page
 from tests.unit.objstore.tables.rig import PLACE, device_at, gone, merge, put
@@ -63,7 +66,7 @@ async def test_both_ways_give_the_same_page(tmp_path: Path, seed: int) -> None:
             slow: PageRead[ObjectRow] = database.read(lambda c, q=query: read_page(c, OBJECT_ROWS, q))  # type: ignore[misc]
             plain = database.read(lambda c, q=query: read_plain_page(c, OBJECT_ROWS, q))  # type: ignore[misc]
             if plain is not None:
-                assert (unpacked(plain), plain.until) == (slow.rows, slow.until), query
+                assert (unpacked(plain), plain.until, plain.table) == (slow.rows, slow.until, slow.table), query
             else:
                 assert not slow.rows or any(row.deleted for row in rows), query
 
@@ -82,6 +85,38 @@ async def test_a_digest_tells_of_deleted_rows_too(tmp_path: Path) -> None:
             assert page is not None
             digests.add(page.digest)
     assert len(digests) == 4
+
+
+class _Changing:
+    """A connection on which something happens before its second statement."""
+
+    def __init__(self, connection: sqlite3.Connection, change: Callable[[], object]) -> None:
+        self._connection = connection
+        self._change = change
+        self._statements = 0
+
+    def execute(self, statement: str, values: list[str | int]) -> sqlite3.Cursor:
+        self._statements += 1
+        if self._statements == 2:
+            self._change()
+        return self._connection.execute(statement, values)
+
+
+@pytest.mark.parametrize("limit", [2, 4])
+async def test_the_digest_of_a_table_that_changed_meanwhile_is_not_told(tmp_path: Path, limit: int) -> None:
+    async with device_at(tmp_path) as device:
+        await device.apply(PLACE, merge(put("a", 1), put("b", 1), gone("c", 1), put("d", 1), put("e", 1)))
+        database = device.peek(PLACE)
+        assert database is not None
+        before = to_bytes(database.state.digests.rows)
+
+        def read(connection: sqlite3.Connection) -> PlainPage | None:
+            changing = _Changing(connection, lambda: database.transact([merge(put("f", 1))]))
+            return read_plain_page(changing, OBJECT_ROWS, Query(limit))  # type: ignore[arg-type]
+
+        page = database.read(read)
+        assert page is not None
+        assert page.table == (before if limit == 2 else b""), "a page of one statement is of one moment"
 
 
 async def test_what_is_not_plain_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """Pages read from a database."""
 
+import sqlite3
 import tempfile
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -13,6 +16,7 @@ from objstore.model.rows import ObjectRow, Subdir
 from objstore.runtime.knobs import Knobs
 from objstore.tables import reading
 from objstore.tables.database import Database
+from objstore.tables.digest import to_bytes
 from objstore.tables.operations import Merge
 from objstore.tables.reading import PageRead, read_page
 from objstore.tables.schema import empty_database
@@ -134,3 +138,58 @@ def test_a_page_of_the_longest_rows_fits_a_message(tmp_path: Path) -> None:
     found = page(filled(str(tmp_path), rows), Query(10_000))
     assert 1536 < len(found.rows) < 1800
     assert len(msgspec.msgpack.encode(found.rows)) < Knobs().packet_bytes_max - 100_000
+
+
+def test_a_page_tells_the_digest_of_its_table(tmp_path: Path) -> None:
+    database = filled(str(tmp_path), [put("a", 1), gone("b", 1)])
+    found = page(database, Query(1))
+    assert found.table == to_bytes(database.state.digests.rows) == page(database, Query(10, marker="a")).table
+    database.transact([Merge(NAME, [gone("c", 1)])])
+    assert page(database, Query(1)).table == to_bytes(database.state.digests.rows) != found.table
+    database.close()
+
+
+class _Changing:
+    """A connection on which something happens right before rows are read."""
+
+    def __init__(self, connection: sqlite3.Connection, change: Callable[[], object]) -> None:
+        self._connection = connection
+        self._change = change
+
+    def execute(self, statement: str, *values: list[str]) -> sqlite3.Cursor:
+        if "FROM row" in statement:
+            self._change()
+        return self._connection.execute(statement, *values)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+
+def test_a_page_and_the_digest_of_its_table_are_of_one_moment(tmp_path: Path) -> None:
+    """A change that comes while the page is read is in neither; a folded page takes several statements."""
+    database = filled(str(tmp_path), [put(f"a{i % 3}/{i}", 1) for i in range(300)])
+    before = to_bytes(database.state.digests.rows)
+    count = 0
+
+    def change() -> None:
+        nonlocal count
+        count += 1
+        database.transact([Merge(NAME, [put(f"b{count}", 1)])])
+
+    def read(connection: sqlite3.Connection) -> PageRead[ObjectRow]:
+        return read_page(_Changing(connection, change), OBJECT_ROWS, Query(1000, delimiter="/"))  # type: ignore[arg-type]
+
+    found = database.read(read)
+    assert count > 1
+    assert ([item.name for item in found.rows], found.table) == (["a0/", "a1/", "a2/"], before)
+    assert [item.name for item in page(database, Query(10, marker="b")).rows] == [f"b{i + 1}" for i in range(count)]
+    database.close()
+
+
+def test_a_mark_of_deletion_that_nobody_writes_is_none(tmp_path: Path) -> None:
+    database = filled(str(tmp_path), [put("a", 1), gone("b", 1)])
+    with closing(sqlite3.connect(database.path)) as connection, connection:
+        connection.execute("UPDATE row SET deleted = 2 WHERE name = 'a'")
+    assert [row.deleted for row in page(database, Query(10), raw=True).rows if isinstance(row, ObjectRow)] == [False, True]
+    database.close()
