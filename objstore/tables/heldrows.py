@@ -134,10 +134,11 @@ class HeldRows:
             raise NodeError(Code.DEVICE_FAILED, f"rows cannot be put down: {error.strerror or error}") from error
 
     async def _lacking(self) -> list[Note]:
-        """Have everything written; what is not, after a while, as notes."""
+        """Have everything written that is held now; what is not, after a while, as notes."""
         try:
             async with asyncio.timeout(WRITTEN_TIMEOUT_S):
                 await self.written_everywhere()
+                return []  # what was taken in meanwhile is in groups that are not settled yet
         except (TimeoutError, NodeError):
             pass
         places = {*self._held, *self._writing}

@@ -141,6 +141,23 @@ async def test_the_journal_forgets_rows_only_once_they_are_written(device: Table
         assert await seen(again) == ["a", "b"]
 
 
+async def test_rows_that_come_in_during_a_checkpoint_are_not_put_down(device: TableDevice, tmp_path: Path) -> None:
+    async def more() -> None:
+        for number in range(200):
+            await device.merge(PLACE, merge(put(f"o{number}", 2)))
+
+    coming = asyncio.ensure_future(more())
+    checkpoints = 0
+    while not coming.done():
+        await device.disk.settle()
+        await asyncio.sleep(0.001)
+        checkpoints += 1
+    assert checkpoints > 3 and device.disk.figures.checkpoints > 3
+    assert not (tmp_path / "d1/rows").exists()
+    async with after_a_crash(tmp_path) as again:
+        assert len(await seen(again)) == 200
+
+
 async def test_notes_that_nobody_took_are_not_forgotten(device: TableDevice, tmp_path: Path) -> None:
     await device.merge(PLACE, merge(put("a", 2)))
     shutil.copytree(tmp_path / "d1", tmp_path / "again")
