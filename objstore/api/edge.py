@@ -10,6 +10,7 @@ from typing import Protocol
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
+from objstore.api.accesslog import AccessEvents, AccessLog
 from objstore.api.connection import GONE, EdgeServer, Outcome
 from objstore.api.dates import http_date
 from objstore.api.limits import EdgeLimits
@@ -28,7 +29,6 @@ UNREAD_BYTES_MAX = 65_536
 """A connection whose client still owes more of an unwanted body is closed after the answer."""
 
 _LOG = logging.getLogger("objstore.api")
-_ACCESS = logging.getLogger("objstore.access")
 _PAGES = frozenset({"/info", "/healthcheck", "/metrics", "/auth", "*"})
 METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS"})
 
@@ -82,6 +82,7 @@ class Edge:
         metrics: EdgeMetrics,
         limits: EdgeLimits | None = None,
         other: OtherApi | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         """`other` answers paths that are neither Swift's nor pages."""
         self._swift = swift
@@ -91,6 +92,7 @@ class Edge:
         self._rng = rng
         self._metrics = metrics
         self._limits = limits or EdgeLimits()
+        self._access = access or AccessEvents()
         self._codec = NameCodec(rng)
         self._server: EdgeServer | None = None
         self._date = (0, "")
@@ -234,23 +236,9 @@ class Edge:
         return self._date[1]
 
     def _account(self, request: Request, status: int, sent: int, seconds: float) -> None:
-        """One access-log line and one count. The query is left out: it may hold signatures."""
+        """One access-log line and one count."""
         self._metrics.request(request.method, status, seconds, request.bytes_received, sent)
-        if _ACCESS.isEnabledFor(logging.INFO):
-            path = request.path if request.path.isprintable() and request.path.isascii() else ascii(request.path)
-            record = logging.LogRecord(_ACCESS.name, logging.INFO, "", 0, "request", None, None)  # no caller to look for
-            record.__dict__.update(
-                txn=request.txn,
-                method=request.method,
-                path=path,
-                status=status,
-                bytes_in=request.bytes_received,
-                bytes_out=sent,
-                ms=round(seconds * 1000, 2),
-                user=request.user,
-                client=request.connection.client,
-            )
-            _ACCESS.handle(record)
+        self._access.request(request, status, sent, seconds)
 
 
 def _refusal(request: Request) -> Reply | None:

@@ -70,7 +70,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         part = record.name.removeprefix(ROOT + ".")
-        words = [_stamp(record), record.levelname.lower(), self.process, part, _words(record)]
+        words = [stamp(record.created), record.levelname.lower(), self.process, part, _words(record)]
         words += [f"{key}={quote(value)}" for key, value in fields_of(record).items()]
         return " ".join(words)
 
@@ -84,7 +84,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         event = {
-            "time": _stamp(record),
+            "time": stamp(record.created),
             "level": record.levelname.lower(),
             "process": self.process,
             "part": record.name.removeprefix(ROOT + "."),
@@ -103,9 +103,10 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (int, float, bool, type(None))) else str(value)[:VALUE_CHARS_MAX]
 
 
-def _stamp(record: logging.LogRecord) -> str:
+def stamp(seconds: float) -> str:
     """UTC with milliseconds (RFC 3339)."""
-    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=2)
@@ -124,12 +125,21 @@ class TogetherHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._waiting.append(self.format(record) + self.terminator)
+            line = self.format(record)
         except (TypeError, ValueError, KeyError, AttributeError):  # a defect of who logs must not become one of what it does
             self.handleError(record)
             return
+        self._put(line, at_once=record.levelno >= logging.WARNING)
+
+    def say(self, line: str) -> None:
+        """A line that needs no formatting."""
+        with self.lock or nullcontext():
+            self._put(line, at_once=False)
+
+    def _put(self, line: str, *, at_once: bool) -> None:
+        self._waiting.append(line + self.terminator)
         try:
-            if record.levelno < logging.WARNING and len(self._waiting) < WAITING_MAX:
+            if not at_once and len(self._waiting) < WAITING_MAX:
                 if len(self._waiting) == 1:
                     asyncio.get_running_loop().call_later(WAITS_S, self.flush)
                 return

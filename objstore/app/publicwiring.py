@@ -14,6 +14,7 @@ from objstore.api.s3.api import S3Api
 from objstore.api.swift.api import SwiftApi
 from objstore.api.swift.call import SwiftLimits
 from objstore.api.swift.info import swift_info
+from objstore.app.accesslog import access_log
 from objstore.app.config import Config
 from objstore.app.configfile import policies_of, read_secret
 from objstore.app.front import EdgeFigures, NodePages, floor_of, login_of, users_of
@@ -66,7 +67,7 @@ async def _public(graph: Graph, config: Config, name: str, slot: int, listener: 
         collectors.append(lambda: rpc_families(client.counters, "client"))
     metrics = await serve_metrics(graph, config, name, collectors)
     pages = NodePages(auth, swift_info(VERSION, policies, limits, edge_limits), metrics, config)
-    edge = Edge(swift, pages, clock, rng, EdgeFigures(requests), edge_limits, s3)
+    edge = Edge(swift, pages, clock, rng, EdgeFigures(requests), edge_limits, s3, access_log(config.log, name))
     tls = tls_context(config.proxy)
     if tls is not None:
         graph.run("certificate watch", keep_fresh(tls, config.proxy))

@@ -74,9 +74,10 @@ class Committer:
         """
         try:
             self._write_contents(group)
-            self._sync_contents(group)
+            direct = [outcome for outcome in _good(group) if outcome.entry is None]
+            self._sync_contents(direct)
             self._crash.reach("disk.contents_synced")
-            self._append_log(group)
+            self._append_log(direct)
             self._crash.reach("disk.log_synced")
             number = self._append_journal(group)
             changed: dict[str, None] = {}  # a set in order of arrival
@@ -131,12 +132,13 @@ class Committer:
                 outcome.error = node_error(error, "write")
             except (TypeError, ValueError) as error:  # a defect of who asked for it
                 outcome.error = NodeError(Code.INTERNAL, f"write: {error}")
-        for outcome in _direct(group):
+
+    def _sync_contents(self, direct: list[Outcome]) -> None:
+        """Of those that do not go through the journal."""
+        for outcome in direct:
             assert outcome.file is not None
             outcome.file.start_sync()
-
-    def _sync_contents(self, group: list[Outcome]) -> None:
-        for outcome in _direct(group):
+        for outcome in direct:
             assert outcome.file is not None
             try:
                 outcome.file.sync()
@@ -146,8 +148,8 @@ class Committer:
                 # Space promised by delayed allocation was not there: only this file is lost, and nobody ever saw it.
                 outcome.error = node_error(error, "sync")
 
-    def _append_log(self, group: list[Outcome]) -> None:
-        logged = [outcome for outcome in _direct(group) if outcome.change.log is not None]
+    def _append_log(self, direct: list[Outcome]) -> None:
+        logged = [outcome for outcome in _good(direct) if outcome.change.log is not None]
         if not logged or self._log is None:
             return
         try:
@@ -209,8 +211,3 @@ class Committer:
 
 def _good(group: list[Outcome]) -> Iterator[Outcome]:
     return (outcome for outcome in group if outcome.error is None)
-
-
-def _direct(group: list[Outcome]) -> Iterator[Outcome]:
-    """Those that do not go through the journal."""
-    return (outcome for outcome in group if outcome.error is None and outcome.entry is None)

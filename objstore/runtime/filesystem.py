@@ -243,15 +243,15 @@ class RealFileSystem:
 
     def _publish(self, file: RealFile, path: str) -> None:
         directory, name = self._place(path)
-        tmp = self._directory(TMP)
         if file.temp_name is None:
             try:
                 _link(file.fd, name, directory.fd)
                 return
             except FileExistsError:  # linkat cannot replace: it takes a second name and a rename
-                file.temp_name = self._temp_name()
-                _link(file.fd, file.temp_name, tmp.fd)
-        os.rename(file.temp_name, name, src_dir_fd=tmp.fd, dst_dir_fd=directory.fd)
+                temp_name = self._temp_name()
+                _link(file.fd, temp_name, self._directory(TMP).fd)
+                file.temp_name = temp_name
+        os.rename(file.temp_name, name, src_dir_fd=self._directory(TMP).fd, dst_dir_fd=directory.fd)
         file.temp_name = None
 
     def discard(self, file: OpenFile) -> None:
