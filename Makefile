@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench bench-peers profile counted growth healing held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
+.PHONY: help install run test check fmt bench bench-peers profile counted growth healing steady held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -63,6 +63,9 @@ growth: install  ## how costs grow with objects, containers, devices and clients
 
 healing: install  ## how long until three good copies stand again after a lost device and a flipped bit
 	$(PY) -m bench.healing
+
+steady: install  ## how even latencies are at 64 connections, and whether memory grows, over ten minutes beside a probe of the disk
+	$(PY) -m bench.steady $(ARGS)
 
 held: install  ## latencies and errors under load while a node is killed, then paused
 	$(PY) -m bench.held
