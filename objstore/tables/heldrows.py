@@ -156,16 +156,19 @@ class HeldRows:
             self._later(HOLD_S)
         held.rows += rows
         self._count += len(rows)
-        if len(held.rows) >= ROWS_PER_DATABASE_MAX:
+        if len(held.rows) >= ROWS_PER_DATABASE_MAX and not self._stopped:
             self.write(place)
 
     def write(self, place: Place) -> None:
-        """Hand what waits for a database to the writer: before whatever is handed over next."""
-        held = self._held.pop(place, None)
+        """Hand what waits for a database to the writer: before whatever is handed over next. Raises NodeError when that takes no
+        more; then it is still held.
+        """
+        held = self._held.get(place)
         if held is None:
             return
-        self._count -= len(held.rows)
         future = self._enqueue(place, Merge(held.name, held.rows))
+        del self._held[place]
+        self._count -= len(held.rows)
         self._writing.setdefault(place, {})[future] = held
         future.add_done_callback(lambda done: self._written(place, held, done))
 

@@ -132,6 +132,13 @@ JOURNAL = (
     ),
     # --- rows that wait for being written together
     Mutant(
+        "rows that the writer does not take are dropped",
+        HELD,
+        "        future = self._enqueue(place, Merge(held.name, held.rows))\n        del self._held[place]\n",
+        "        del self._held[place]\n        future = self._enqueue(place, Merge(held.name, held.rows))\n",
+        f"{ROWS} -k too_late",
+    ),
+    Mutant(
         "rows are acknowledged before the journal has them",
         HELD,
         '        await self._disk.commit(Change(note.path, b"", note=note.record))\n',

@@ -21,11 +21,13 @@ from objstore.runtime.clock import SystemClock
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.filesystem import RealFileSystem
+from objstore.runtime.interface import Change
 from objstore.runtime.journal import open_journal
 from objstore.runtime.knobs import Knobs
 from objstore.tables import heldrows
 from objstore.tables.database import Database
 from objstore.tables.device import TableDevice
+from objstore.tables.heldrows import note_of
 from objstore.tables.reading import read_page
 from tests.unit.objstore.tables.rig import HASH, NAME, PLACE, TARGET, gone, merge, put, rows_of, write
 
@@ -341,3 +343,21 @@ async def test_rows_that_wait_are_listed_as_if_they_were_written(device: TableDe
     ]
     assert {page.table for page in before} == {b""}, "of what nobody has as a table yet"
     assert [dataclasses.replace(page, table=b"") for page in after] == before
+
+
+async def test_rows_that_come_in_too_late_are_left_to_the_journal(device: TableDevice, tmp_path: Path) -> None:
+    """Their change was under way when the device was stopped, and is durable: whoever tells so must not fail."""
+    names = [f"o{number:04d}" for number in range(600)]
+    database = device.peek(PLACE)
+    assert database is not None
+    note = device.rows.note(PLACE, NAME, [put(name, 2) for name in names], database)
+    await device.stop()
+    if note is None:  # too long for one note: as many as go into it
+        names = names[: len(names) // 4]
+        note = note_of(PLACE, NAME, [put(name, 2) for name in names])
+    await device.disk.commit(Change(note.path, b"", note=note.record))
+    for name in names * 5:
+        device.rows.hold(PLACE, NAME, [put(name, 2)])
+    await device.disk.close()
+    async with after_a_crash(tmp_path) as again:
+        assert await seen(again) == names
