@@ -38,11 +38,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "names are given before the log is written",
         COMMITTER,
-        """            self._append_log(group)
+        """            self._append_log(direct)
 """,
         """            for outcome in _good(group):
                 self._give_name(outcome, {})
-            self._append_log(group)
+            self._append_log(direct)
 """,
         f"'{CASES}test_case[row waits-0]'",
     ),
