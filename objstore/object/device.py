@@ -8,9 +8,10 @@ from typing import TypeVar
 from objstore.formats.filenames import parse_file_name
 from objstore.model.errors import Code, NodeError
 from objstore.model.lost import NONE, Lost
-from objstore.object.files import Files, Leftover, PartitionIndex, Place
+from objstore.object.files import Files, Leftover, Place
 from objstore.object.locks import ObjectLocks
 from objstore.object.membership import Membership
+from objstore.object.partitionindex import PartitionIndex
 from objstore.object.pending import PendingLog
 from objstore.object.promises import Promises
 from objstore.object.quarantine import Quarantine, lost, lost_of

@@ -84,7 +84,7 @@ class Holdings:
         Raises NodeError device_failed, busy.
         """
         directory, horizon = partition_directory(policy, partition), self._horizon()
-        loaded = None if durable else self.device.index.peek(directory)
+        loaded: Partition | None = None if durable else self.device.index.peek(directory)
         if loaded is None:
             disk = self.device.disk
             if durable and disk.failed is not None:

@@ -74,7 +74,7 @@ class _Block:
 class _Listed:
     """What a peer holds of a partition, and what it lost of it."""
 
-    held: Partition
+    held: dict[bytes, Files]
     lost: dict[bytes, Lost]
 
     def knows_newer(self, hash_: bytes, files: Files) -> bool:

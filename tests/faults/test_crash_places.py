@@ -14,8 +14,9 @@ from objstore.formats.pending import PendingUpdate, frame
 from objstore.formats.quarantinerecord import QuarantineRecord
 from objstore.model.errors import Code, NodeError
 from objstore.model.rows import ObjectRow
-from objstore.object.files import PartitionIndex, list_partition
 from objstore.object.files import Place as ObjectPlace
+from objstore.object.files import list_partition
+from objstore.object.partitionindex import PartitionIndex
 from objstore.object.pending import PendingLog
 from objstore.object.quarantine import Quarantine
 from objstore.runtime.crashpoints import NoCrashPoints

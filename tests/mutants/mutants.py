@@ -237,7 +237,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what a killed process named and did not sync is served",
-        "objstore/object/files.py",
+        "objstore/object/partitionindex.py",
         "if found[0] and self._disk.failed is None:",
         "if False:",
         f"{PLACES} -k outlives",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from objstore.formats.filenames import FileKind, FileName, file_name
 from objstore.model.errors import Code, NodeError
-from objstore.object.files import NOTHING, Files, PartitionIndex, Place, choose, list_partition
+from objstore.object.files import NOTHING, Files, Place, choose, list_partition
+from objstore.object.partitionindex import PartitionIndex
 from tests.unit.objstore.object.rig import HASH, Node, at
 
 T = TypeVar("T")
