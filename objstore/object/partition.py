@@ -8,6 +8,8 @@ from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from objstore.object.files import NOTHING, Files
 
 _HASH = struct.Struct(">QQ")
+_unpack = _HASH.unpack
+_new = tuple.__new__  # half the price of calling Files
 _VALUE_MAX = (1 << 64) - 1
 
 
@@ -25,7 +27,7 @@ class CompactPartition(MutableMapping[bytes, Files]):
         self._odd: dict[bytes, Files] = {}
         """Those whose value is 0."""
         for hash_ in sorted(entries):
-            high, low = _HASH.unpack(hash_)
+            high, low = _unpack(hash_)
             self._highs.append(high)
             self._lows.append(low)
             self._values.append(self._value_of(hash_, entries[hash_]))
@@ -41,7 +43,7 @@ class CompactPartition(MutableMapping[bytes, Files]):
 
     def _find(self, hash_: bytes) -> tuple[int, bool]:
         """Where it is, or belongs; whether it is there."""
-        high, low = _HASH.unpack(hash_)
+        high, low = _unpack(hash_)
         highs = self._highs
         at = bisect_left(highs, high)
         while at < len(highs) and highs[at] == high:
@@ -56,12 +58,29 @@ class CompactPartition(MutableMapping[bytes, Files]):
 
     def files(self, hash_: bytes) -> Files:
         """NOTHING for an object that is not here. Asked for with every request, so it does without a second look mostly."""
-        high, low = _HASH.unpack(hash_)
-        at = bisect_left(self._highs, high)
-        if at < len(self._highs) and self._highs[at] == high and self._lows[at] == low:
-            return self._at(at, hash_)
+        high, low = _unpack(hash_)
+        highs = self._highs
+        at = bisect_left(highs, high)
+        if at < len(highs) and highs[at] == high and self._lows[at] == low:
+            value = self._values[at]
+            return _new(Files, (value >> 1, value & 1 == 1, 0)) if value else self._odd[hash_]
         at, found = self._find(hash_)
         return self._at(at, hash_) if found else NOTHING
+
+    def put(self, hash_: bytes, files: Files) -> int:
+        """Set what an object has, NOTHING to forget it; returns by how many objects this has grown."""
+        if files == NOTHING:
+            return -1 if self.pop(hash_, None) is not None else 0
+        at, found = self._find(hash_)
+        value = self._value_of(hash_, files)
+        if found:
+            self._values[at] = value
+            return 0
+        high, low = _unpack(hash_)
+        self._highs.insert(at, high)
+        self._lows.insert(at, low)
+        self._values.insert(at, value)
+        return 1
 
     def __getitem__(self, hash_: bytes) -> Files:
         at, found = self._find(hash_)
@@ -73,15 +92,7 @@ class CompactPartition(MutableMapping[bytes, Files]):
         return isinstance(hash_, bytes) and self._find(hash_)[1]
 
     def __setitem__(self, hash_: bytes, files: Files) -> None:
-        at, found = self._find(hash_)
-        value = self._value_of(hash_, files)
-        if found:
-            self._values[at] = value
-            return
-        high, low = _HASH.unpack(hash_)
-        self._highs.insert(at, high)
-        self._lows.insert(at, low)
-        self._values.insert(at, value)
+        self.put(hash_, files)
 
     def __delitem__(self, hash_: bytes) -> None:
         at, found = self._find(hash_)

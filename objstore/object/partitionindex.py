@@ -109,12 +109,7 @@ class PartitionIndex:
         partition = self._partitions.get(place.directory)
         if partition is None:
             return
-        before = len(partition)
-        if files == NOTHING:
-            partition.pop(place.hash, None)
-        else:
-            partition[place.hash] = files
-        self.entries += len(partition) - before
+        self.entries += partition.put(place.hash, files)
         self._evict()
 
     def forget(self, directory: str) -> None:
