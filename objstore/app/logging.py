@@ -115,8 +115,8 @@ def _second(seconds: int) -> str:
 
 
 class TogetherHandler(logging.StreamHandler[TextIO]):
-    """Writes the lines of a moment at once, in order: each write wakes whoever reads the log. Warnings and errors, and what threads
-    say, leave at once, with all that waits.
+    """Writes events at once, and with them what waits: lines that `say` was given. Those of a moment are written together, as each
+    write wakes whoever reads the log. All stay in order.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -129,23 +129,21 @@ class TogetherHandler(logging.StreamHandler[TextIO]):
         except (TypeError, ValueError, KeyError, AttributeError):  # a defect of who logs must not become one of what it does
             self.handleError(record)
             return
-        self._put(line, at_once=record.levelno >= logging.WARNING)
+        self._waiting.append(line + self.terminator)
+        self.flush()
 
     def say(self, line: str) -> None:
-        """A line that needs no formatting."""
+        """A line that needs no formatting, and may wait for a moment."""
         with self.lock or nullcontext():
-            self._put(line, at_once=False)
-
-    def _put(self, line: str, *, at_once: bool) -> None:
-        self._waiting.append(line + self.terminator)
-        try:
-            if not at_once and len(self._waiting) < WAITING_MAX:
+            self._waiting.append(line + self.terminator)
+            try:
                 if len(self._waiting) == 1:
                     asyncio.get_running_loop().call_later(WAITS_S, self.flush)
-                return
-        except RuntimeError:  # no event loop here
-            pass
-        self.flush()
+                if len(self._waiting) < WAITING_MAX:
+                    return
+            except RuntimeError:  # no event loop here
+                pass
+            self.flush()
 
     def flush(self) -> None:
         with self.lock or nullcontext():

@@ -93,38 +93,38 @@ def together() -> tuple[Writes, TogetherHandler]:
 
 async def test_lines_of_a_moment_are_written_together() -> None:
     written, handler = together()
-    handler.handle(record(path="/1"))
-    handler.handle(record(path="/2"))
+    handler.say("/1")
+    handler.say("/2")
     assert written.pieces == []
     await asyncio.sleep(2 * WAITS_S)
     assert written.pieces == ["/1\n/2\n"]
-    handler.handle(record(path="/3"))
+    handler.say("/3")
     await asyncio.sleep(2 * WAITS_S)
     assert written.pieces == ["/1\n/2\n", "/3\n"]
 
 
-async def test_a_warning_leaves_at_once_with_all_that_waits() -> None:
+async def test_an_event_leaves_at_once_with_all_that_waits() -> None:
     written, handler = together()
-    handler.handle(record(path="/1"))
-    handler.handle(record(path="/2", levelno=logging.WARNING))
+    handler.say("/1")
+    handler.handle(record(path="/2"))
     assert written.pieces == ["/1\n/2\n"]
 
 
 async def test_many_lines_do_not_wait_for_the_moment_to_end() -> None:
     written, handler = together()
     for number in range(WAITING_MAX):
-        handler.handle(record(path=f"/{number}"))
+        handler.say(f"/{number}")
     assert len(written.pieces) == 1 and written.getvalue().count("\n") == WAITING_MAX
 
 
 async def test_none_is_kept_back_by_the_end() -> None:
     written, handler = together()
-    handler.handle(record(path="/1"))
+    handler.say("/1")
     handler.flush()
     assert written.getvalue() == "/1\n"
 
 
 def test_lines_outside_of_an_event_loop_are_written_at_once() -> None:
     written, handler = together()
-    handler.handle(record(path="/1"))
+    handler.say("/1")
     assert written.getvalue() == "/1\n"
