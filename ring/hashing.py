@@ -13,7 +13,11 @@ def hash_path(prefix: bytes, suffix: bytes, account: str, container: str | None 
     """
     if obj is not None and container is None:
         raise ValueError("an object's path needs its container")
-    path = "/".join(name for name in ("", account, container, obj) if name is not None)
+    return hash_of(prefix, suffix, "/".join(name for name in ("", account, container, obj) if name is not None))
+
+
+def hash_of(prefix: bytes, suffix: bytes, path: str) -> bytes:
+    """The same of a path that is put together already."""
     return hashlib.md5(prefix + path.encode("utf-8") + suffix, usedforsecurity=False).digest()
 
 

@@ -1,6 +1,5 @@
 """Where a name lives: its replicas' addresses, and which container replica each object replica keeps informed."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from objstore.formats.messages import Address, IndexTarget, Kind, Target
 from objstore.model.errors import Unavailable
 from objstore.model.names import ObjectName
 from ring.device import Device
-from ring.hashing import hash_path, partition_of
+from ring.hashing import hash_of, hash_path, partition_of
 from ring.ring import Ring
 
 ENTRIES_MAX = 20_000
@@ -117,8 +116,7 @@ class Placement:
             raise Unavailable(f"no ring for storage policy {policy}")
         account, container, key = name
         path = f"/{account}/{container}/{key}"
-        # As hash_path, in a third of the time.
-        hash_ = hashlib.md5(rings.prefix + path.encode() + rings.suffix, usedforsecurity=False).digest()
+        hash_ = hash_of(rings.prefix, rings.suffix, path)
         replicas = self._replicas(policy, ring, partition_of(hash_, ring.part_shift))
         index = self._container(account, container)[3]
         return ObjectPlace(path, hash_, replicas, _paired(replicas, index), len(index), policy in self._sloppy)
