@@ -23,6 +23,7 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
+from objstore.formats.joinedcrc import Joiner
 from objstore.model.version import Version
 
 ATTRIBUTE = "objstore.meta"  # the kernel shows it as user.objstore.meta
@@ -35,6 +36,7 @@ _TABLE_IN_TRAILER = 2
 _HEAD = struct.Struct("<IBBQIIII")
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Version)
+_JOINER = Joiner(CHUNK_BYTES)
 
 
 class Damaged(ValueError):
@@ -198,18 +200,22 @@ class TableBuilder:
         return bytes(self._crcs)
 
 
-def verify_chunks(data: bytes, offset: int, table: bytes) -> None:
+def verify_chunks(data: bytes, offset: int, table: bytes) -> int:
     """Check bytes of a body that begin at `offset`, a multiple of CHUNK_BYTES, and end at a chunk's end or at the body's.
 
-    Raises Damaged, naming the first chunk that is wrong.
+    Returns their crc32c. Raises Damaged, naming the first chunk that is wrong.
     """
     first = offset // CHUNK_BYTES
     if len(data) <= CHUNK_BYTES:
-        if data and crc32c(data).to_bytes(4, "little") != table[4 * first : 4 * first + 4]:
+        crc = crc32c(data)
+        if data and crc.to_bytes(4, "little") != table[4 * first : 4 * first + 4]:
             raise Damaged(f"checksum mismatch in chunk {first}")
-        return
+        return crc
     found = checksum_table(data)
     expected = table[4 * first : 4 * first + len(found)]
     if found != expected:
         bad = next(n for n in range(0, len(found), 4) if found[n : n + 4] != expected[n : n + 4]) // 4
         raise Damaged(f"checksum mismatch in chunk {first + bad}")
+    whole = len(data) // CHUNK_BYTES
+    crc = _JOINER.join(struct.unpack(f"<{whole}I", found[: 4 * whole]))
+    return crc32c(memoryview(data)[whole * CHUNK_BYTES :], crc)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
-from crc32c import crc32c
 
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import (
@@ -29,7 +28,7 @@ from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import NOTHING, Files, Place, place_of
 from objstore.object.merge import merge_meta
 from objstore.object.reader import Corrupt, OpenObject, open_object, read_version
-from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, PeerUnavailable
+from objstore.rpc.interface import CHUNK_BYTES_MAX, Caller, Chunk, PeerUnavailable
 from objstore.runtime.pacing import TokenBucket
 
 INLINE_BYTES_MAX = 64 * 1024
@@ -133,9 +132,9 @@ class Pusher:
     async def _push_data(self, device: ObjectDevice, push: Push, found: OpenObject, index: IndexTarget | None) -> None:
         try:
             if found.version.size <= INLINE_BYTES_MAX:
-                body = await device.disk.run(lambda: found.read(0, found.version.size))
+                body, crc = await device.disk.run(lambda: found.read_with_crc(0, found.version.size))
                 request = PutObject(
-                    push.to, push.place.hash, found.version, body, index, True, crc32c(body), False, push.settled, push.members
+                    push.to, push.place.hash, found.version, body, index, True, crc, False, push.settled, push.members
                 )
                 await self._call(push, request)
             else:
@@ -155,7 +154,8 @@ class Pusher:
                 _expect(await exchange.receive(), Ready)
                 for start in range(0, version.size, CHUNK_BYTES_MAX):
                     length = min(CHUNK_BYTES_MAX, version.size - start)
-                    await exchange.send_chunk(await device.disk.run(partial(found.read, start, length)))
+                    chunk = Chunk(*await device.disk.run(partial(found.read_with_crc, start, length)))
+                    await exchange.send_chunk(chunk)
                 await exchange.send(CommitPut(version, index, True, False, push.settled, push.members))
                 _expect(await exchange.receive(), Stored)
                 await exchange.finish()

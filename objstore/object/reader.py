@@ -3,6 +3,8 @@
 import errno
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from objstore.formats.filenames import FileKind, parse_file_name
 from objstore.formats.objectmeta import (
     ATTRIBUTE,
@@ -50,8 +52,12 @@ class OpenObject:
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes [start, start+length) of the body, verified. The range must lie within the body. Raises Corrupt."""
+        return self.read_with_crc(start, length)[0]
+
+    def read_with_crc(self, start: int, length: int) -> tuple[bytes, int]:
+        """As `read`, and the crc32c of just these bytes, which verifying them found."""
         if length <= 0:
-            return b""
+            return b"", 0
         first = start - start % CHUNK_BYTES
         end = min(start + length + -(start + length) % CHUNK_BYTES, self.header.body_size)
         data = self.file.pread(end - first, first)
@@ -60,10 +66,13 @@ class OpenObject:
                 raise Damaged("body shorter than it was")
             if self.table is None:
                 self.table = self.header.table or self._read_table()
-            verify_chunks(data, first, self.table)
+            crc = verify_chunks(data, first, self.table)
         except Damaged as error:
             raise Corrupt(self.path, str(error), self.version.name) from error
-        return data if len(data) == length else data[start - first : start - first + length]
+        if len(data) == length:
+            return data, crc
+        data = data[start - first : start - first + length]
+        return data, crc32c(data)
 
     def _read_table(self) -> bytes:
         return check_table(self.header, self.file.pread(self.header.table_size, self.header.table_offset))

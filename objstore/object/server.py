@@ -5,8 +5,6 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from crc32c import crc32c
-
 from objstore.formats.messages import (
     CommitPut,
     DeleteObject,
@@ -197,8 +195,7 @@ class ObjectServer:
                 start, length = resolve_range(version.size, request.start, request.length)
                 if length > request.inline_max:
                     return ObjectReply(version)
-                body = found.read(start, length)
-                return ObjectReply(version, body, crc32c(body))
+                return ObjectReply(version, *found.read_with_crc(start, length))
             finally:
                 found.file.close()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import End, ReadObject, Ready
@@ -10,7 +9,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, Place, place_of
 from objstore.object.reader import Corrupt, OpenObject, open_object
-from objstore.rpc.interface import CHUNK_BYTES_MAX, Exchange
+from objstore.rpc.interface import CHUNK_BYTES_MAX, Chunk, Exchange
 
 
 async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObject, exchange: Exchange) -> None:
@@ -18,7 +17,7 @@ async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObj
     device = find_device(request.target.device)
     place = place_of(request.target.policy, request.target.partition, request.hash)
     found = await _open(device, place, request.timestamp)
-    reading: asyncio.Future[bytes] | None = None
+    reading: asyncio.Future[Chunk] | None = None
     try:
         if request.start < 0 or request.length < 0 or request.start + request.length > found.version.size:
             raise NodeError(Code.BAD_REQUEST, f"range beyond the object's {found.version.size} bytes")
@@ -28,10 +27,10 @@ async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObj
         while at < end:
             # Pieces end where the body's chunks do: each chunk is read and verified once.
             until = min(end, at - at % CHUNK_BYTES_MAX + CHUNK_BYTES_MAX)
-            data = await (reading or _read(device, found, at, until))
+            chunk = await (reading or _read(device, found, at, until))
             at = until
             reading = _read(device, found, at, min(end, at + CHUNK_BYTES_MAX)) if at < end else None
-            await exchange.send_chunk(data)
+            await exchange.send_chunk(chunk)
         await exchange.send(End())
         await exchange.finish()
     except Corrupt as error:
@@ -47,8 +46,8 @@ async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObj
         found.file.close()
 
 
-def _read(device: ObjectDevice, found: OpenObject, start: int, end: int) -> "asyncio.Future[bytes]":
-    return asyncio.ensure_future(device.disk.run(partial(found.read, start, end - start)))
+def _read(device: ObjectDevice, found: OpenObject, start: int, end: int) -> "asyncio.Future[Chunk]":
+    return asyncio.ensure_future(device.disk.run(lambda: Chunk(*found.read_with_crc(start, end - start))))
 
 
 async def _open(device: ObjectDevice, place: Place, timestamp: int) -> OpenObject:
