@@ -14,7 +14,7 @@ damage; the scan reports it and goes on at the next good frame. Segments of earl
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -85,13 +85,13 @@ def frame_id(record: bytes) -> int:
     return int.from_bytes(record[12:20], "little")
 
 
-def scan(data: bytes) -> Scan:
-    """Read a segment. Never raises: what cannot be read is counted."""
+def scan(data: bytes, wanted: Container[int] | None = None) -> Scan:
+    """Read a segment. Never raises: what cannot be read is counted. `wanted`: the ids of the records to return; by default all."""
     records: dict[int, PendingUpdate] = {}
     good_end = damaged = 0
     gaps: list[tuple[int, int]] = []  # behind which no group was seen to begin
     grouped = False
-    for start, end, id_, update in _frames(data):
+    for start, end, id_, update in _frames(data, wanted):
         if start > good_end:
             gaps.append((good_end, start))
             grouped |= good_end == 0
@@ -99,7 +99,8 @@ def scan(data: bytes) -> Scan:
             damaged += _bytes(gaps)
             gaps, grouped = [], True
         good_end = end
-        records[id_ & ~_BEGINS] = update
+        if update is not None:
+            records[id_ & ~_BEGINS] = update
     if good_end < len(data):
         gaps.append((good_end, len(data)))
     torn = _bytes(gap for gap in gaps if (grouped or gap[1] == len(data)) and _is_torn(data, *gap))
@@ -121,20 +122,23 @@ def _is_torn(data: bytes, start: int, stop: int) -> bool:
     return any(not any(data[max(start, at) : min(stop, at + SECTOR_BYTES)]) for at in sectors)
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, int, int, PendingUpdate]]:
+def _frames(data: bytes, wanted: Container[int] | None) -> Iterator[tuple[int, int, int, PendingUpdate | None]]:
+    """Where each begins and ends, its id, and its record if that is wanted."""
     at = data.find(_MAGIC)
     while 0 <= at <= len(data) - _HEAD.size:
         _, length, crc, id_ = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + length
         payload = data[at + _HEAD.size : end]
+        good = length <= PAYLOAD_BYTES_MAX and len(payload) == length and _crc(length, id_, payload) == crc
         update = None
-        if length <= PAYLOAD_BYTES_MAX and len(payload) == length and _crc(length, id_, payload) == crc:
+        if good and (wanted is None or id_ & ~_BEGINS in wanted):
             update = _decode(payload)
-        if update is None:
-            at = data.find(_MAGIC, at + 1)
-        else:
+            good = update is not None
+        if good:
             yield at, end, id_, update
             at = data.find(_MAGIC, end)
+        else:
+            at = data.find(_MAGIC, at + 1)
 
 
 def _decode(payload: bytes) -> PendingUpdate | None:

@@ -7,6 +7,7 @@ in memory: after a crash all records of the segments that are left count as uncl
 
 import logging
 import threading
+from collections.abc import Container
 
 from objstore.formats.pending import Scan, frame_id, group, renumbered, scan
 from objstore.object.crashes import LOG_WRITTEN
@@ -170,14 +171,16 @@ class PendingLog:
             self._unread.discard(number)
         return len(self.doubtful)
 
-    def read(self, segment: int) -> Scan:
-        """What a segment holds, cleared or not; nothing when it was removed meanwhile. Blocking. Raises OSError."""
+    def read(self, segment: int, wanted: Container[int] | None = None) -> Scan:
+        """What a segment holds, cleared or not, of these records or of all; nothing when it was removed meanwhile. Blocking. Raises
+        OSError.
+        """
         try:
             file = self._fs.open(_path(segment))
         except FileNotFoundError:
             return Scan({}, 0, 0)
         try:
-            return scan(file.pread(file.size(), 0))
+            return scan(file.pread(file.size(), 0), wanted)
         finally:
             file.close()
 

@@ -70,8 +70,10 @@ class ObjectUpdater:
 
     async def _segment(self, device: ObjectDevice, segment: int, figures: Counter[str]) -> None:
         known_ids = device.log.open_ids(segment)  # what is appended from here on may be missing in what is read
+        if not known_ids:
+            return
         try:
-            found = await device.disk.run(lambda: device.log.read(segment))
+            found = await device.disk.run(lambda: device.log.read(segment, known_ids))
         except OSError as error:
             raise read_failed(error) from error
         open_ids = known_ids & device.log.open_ids(segment)

@@ -10,7 +10,10 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.tables.rowkind import RowKind
 
-CHANGES_BYTES_MAX = 1_000_000  # with one more of the longest rows it still fits one node message (Knobs.packet_bytes_max)
+CHANGES_BYTES_MAX = 1 << 18
+"""Of rows in one message. While they are merged they take some ten times as much memory; a process seldom gives it back. With
+one more of the longest rows they still fit a node message (Knobs.packet_bytes_max).
+"""
 BATCH_ROWS = 200
 
 R = TypeVar("R", bound=Listed)

@@ -31,6 +31,14 @@ def test_round_trip(updates: dict[int, PendingUpdate]) -> None:
         assert scan(group(frames)) == (updates, 0, 0)
 
 
+@given(st.dictionaries(IDS, UPDATES, min_size=1, max_size=6), st.sets(IDS), st.data())
+def test_wanted_records_alone(updates: dict[int, PendingUpdate], others: set[int], data: st.DataObject) -> None:
+    wanted = data.draw(st.sets(st.sampled_from(list(updates)))) | others
+    whole = group([frame(id_, update) for id_, update in updates.items()])
+    assert scan(whole, wanted) == ({id_: update for id_, update in updates.items() if id_ in wanted}, 0, 0)
+    assert scan(whole + whole[:-1], wanted)[1:] == scan(whole + whole[:-1])[1:], "the others are looked at all the same"
+
+
 @given(st.lists(UPDATES, min_size=1, max_size=4), st.data())
 def test_a_torn_end_loses_the_last_record_alone(updates: list[PendingUpdate], data: st.DataObject) -> None:
     frames = [frame(id_, update) for id_, update in enumerate(updates)]

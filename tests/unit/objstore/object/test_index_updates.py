@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from objstore.formats.messages import Address, IndexTarget, PutObject, Stored, Target
-from objstore.formats.pending import Scan, scan
+from objstore.formats.pending import scan
 from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
 from objstore.object.updater import ObjectUpdater
@@ -288,26 +288,6 @@ async def test_rows_follow_the_ring_when_the_container_moves(rig: Rig, node: Nod
     assert (await updater.run_once())["sent"] == 1
     assert asked == [("/acc/con", INDEX)]
     assert rig.rows["obj"].timestamp == at(1)
-
-
-async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pending(rig: Rig, node: Node) -> None:
-    rig.wire.down.add(CONTAINER)
-    await node.put(b"x", 1)
-    loop, read = asyncio.get_running_loop(), node.log.read
-
-    def read_while_others_write(segment: int) -> Scan:
-        found = read(segment)
-        asyncio.run_coroutine_threadsafe(node.put(b"y", 2, name="/acc/con/late", hash_=b"l" * 16), loop).result(5.0)
-        return found
-
-    node.log.read = read_while_others_write  # type: ignore[method-assign]
-    assert (await updater_pass(node))["dropped"] == 0
-    node.log.read = read  # type: ignore[method-assign]
-    assert node.server.report("d1") == (2, 0)
-    rig.wire.down.clear()
-    forget_failures(node)
-    assert (await updater_pass(node))["sent"] == 2
-    assert set(rig.rows) == {"obj", "late"}
 
 
 class Unreadable(RealFileSystem):

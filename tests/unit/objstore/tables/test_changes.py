@@ -1,5 +1,6 @@
 """Changes are read in their order, in pieces that fit a message; marks never speak of what was not received."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,26 @@ def test_many_come_in_pieces_that_join(tmp_path: Path) -> None:
         since, pieces, more = found.until, pieces + 1, found.more
     assert seen == [f"o{i:04d}" for i in range(1000)]
     assert pieces == 4
+    database.close()
+
+
+def test_a_piece_of_the_usual_size_takes_little_memory(tmp_path: Path) -> None:
+    """Bytes of rows are multiplied while they are merged."""
+    database = new(str(tmp_path))
+    database.transact([merge(*(put(f"o{i:04d}", 1) for i in range(9000)))])
+    encoded = database.read(lambda c: read_changes(c, OBJECT_ROWS, 0))
+    assert encoded.more
+    (tmp_path / "other").mkdir()
+    other = new(str(tmp_path / "other"))
+    tracemalloc.start()
+    try:
+        rows = decode_rows(OBJECT_ROWS, encoded.rows)
+        assert len(rows) == encoded.row_count
+        other.transact([merge(*rows)])
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
+    other.close()
     database.close()
 
 
