@@ -13,7 +13,9 @@ import random
 import shutil
 import statistics
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,12 +52,18 @@ def percentile(times: list[float], share: float) -> float:
     return times[min(len(times) - 1, int(share * len(times)))]
 
 
+def said(counts: Counter[str]) -> str:
+    """In short."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "none"
+
+
 @dataclass(slots=True)
 class Phase:
     """What clients saw in one phase."""
 
     taken: dict[str, Taken] = field(default_factory=lambda: {kind: Taken() for kind in KINDS})
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """By kind and status."""
     seconds: float = 0.0
 
     def line(self, stalls: Stalls) -> str:
@@ -65,7 +73,7 @@ class Phase:
             if times := taken.outside(stalls):
                 p50, p99 = percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
                 parts.append(f"{kind} {len(taken.seconds) / self.seconds:.0f}/s p50 {p50:.1f} p99 {p99:.1f} ms")
-        return f"{', '.join(parts)}; {self.seconds:.1f} s"
+        return f"{', '.join(parts)}; failed {said(self.failed)}; {self.seconds:.1f} s"
 
 
 class Foreground:
@@ -110,7 +118,7 @@ class Foreground:
                 kind = coin.choice(("GET", "PUT"))
                 status = await connection.send(make(kind, name(), body if kind == "PUT" else None))
                 if status != KINDS[kind]:
-                    phase.failed += 1
+                    phase.failed[f"{kind} {status}"] += 1
                     continue
                 phase.taken[kind].starts.append(at)
                 phase.taken[kind].seconds.append(time.monotonic() - at)
@@ -198,7 +206,7 @@ class Table:
         self._figures: dict[str, dict[str, Figures]] = {}
         self._left_out: dict[str, int] = {}
         self._requests: dict[str, int] = {}
-        self._failed: dict[str, int] = {}
+        self._failed: dict[str, Counter[str]] = {}
 
     def add(self, phases: list[tuple[str, Phase]], stalls: Stalls) -> None:
         """One round."""
@@ -217,7 +225,7 @@ class Table:
                     figures.p50.append(percentile(times, 0.5))
                     figures.p99.append(p99)
                     figures.ratio.append(p99 / percentile(quiet[kind], 0.99))
-            self._failed[name] = self._failed.get(name, 0) + phase.failed
+            self._failed.setdefault(name, Counter()).update(phase.failed)
 
     def lines(self) -> list[str]:
         """As markdown."""
@@ -225,7 +233,7 @@ class Table:
         found = [" | ".join(head), " | ".join("---" for _ in head)]
         found += [f"{name} | " + " | ".join(one.cells() for one in by_kind.values()) for name, by_kind in self._figures.items()]
         return [f"| {line} |" for line in found] + [
-            f"{name}: {count:,} requests, {self._left_out[name]:,} left out for stalls of the disk, {self._failed[name]} failed"
+            f"{name}: {count:,} requests, {self._left_out[name]:,} left out for stalls, failed: {said(self._failed[name])}"
             for name, count in self._requests.items()
         ]
 
@@ -240,27 +248,33 @@ class Table:
 
 
 async def measure(args: argparse.Namespace) -> Table:
-    """All rounds over one cluster."""
+    """Over one cluster. Its files are removed here: there are too many for the harness, which waits only so long."""
     table = Table()
-    async with Cluster(nodes=4, devices=1, part_power=8, network_faults=False) as cluster:
-        requests = Requests(cluster.token, urlsplit(cluster.storage_url).path)
-        load = Foreground(requests, await connect(urlsplit(cluster.endpoint).port or 0, args.connections), args.objects)
-        await load.fill()
-        contentions = Contentions(cluster, load, args.seconds)
-        wanted = args.only.split(",")
-        for number in range(args.rounds):
-            phases = []
-            with probing(Path(cluster.directory)) as stalls:
-                phases.append(("quiet", await contentions.quiet()))
-                for name, run in contentions.all.items():
-                    if any(one in name for one in wanted):
-                        phases.append((name, await run()))
-                phases.append(("quiet", await contentions.quiet()))
-            table.add(phases, stalls)
-            for name, phase in phases:
-                print(f"round {number + 1}: {name}: {phase.line(stalls)}", file=sys.stderr, flush=True)
-        print("\n".join(table.lines()), flush=True)
+    with tempfile.TemporaryDirectory(prefix="objstore-bench-") as directory:
+        async with Cluster(nodes=4, devices=1, part_power=8, network_faults=False, directory=directory) as cluster:
+            await rounds(cluster, args, table)
     return table
+
+
+async def rounds(cluster: Cluster, args: argparse.Namespace, table: Table) -> None:
+    """Fill the cluster, then one round after the other."""
+    requests = Requests(cluster.token, urlsplit(cluster.storage_url).path)
+    load = Foreground(requests, await connect(urlsplit(cluster.endpoint).port or 0, args.connections), args.objects)
+    await load.fill()
+    contentions = Contentions(cluster, load, args.seconds)
+    wanted = args.only.split(",")
+    for number in range(args.rounds):
+        phases = []
+        with probing(Path(cluster.directory)) as stalls:
+            phases.append(("quiet", await contentions.quiet()))
+            for name, run in contentions.all.items():
+                if any(one in name for one in wanted):
+                    phases.append((name, await run()))
+            phases.append(("quiet", await contentions.quiet()))
+        table.add(phases, stalls)
+        for name, phase in phases:
+            print(f"round {number + 1}: {name}: {phase.line(stalls)}", file=sys.stderr, flush=True)
+    print("\n".join(table.lines()), flush=True)
 
 
 def main() -> int:
