@@ -3,8 +3,8 @@ a slow device, a replicator with nothing to do, one that fills a replaced device
 
     python -m bench.contended [--seconds 6] [--connections 16] [--rounds 3] [--objects 20000] [--only slow,auditor]
 
-Each round has two quiet runs, one at its beginning and one at its end, and each contention between them. Requests during which a
-probe of the disk stalled are left out. Background jobs run where they are named and not otherwise.
+Each contention stands between two quiet runs, to which it is compared: a shared machine is not the same for long. Requests during
+which a probe of the disk stalled are left out. Background jobs run where they are named and not otherwise.
 """
 
 import argparse
@@ -212,21 +212,19 @@ class Table:
 
     def add(self, phases: list[tuple[str, Phase]], stalls: Stalls) -> None:
         """One round."""
-        quiet = {
-            kind: sorted(time for name, phase in phases if name == "quiet" for time in phase.taken[kind].outside(stalls))
-            for kind in KINDS
-        }
-        for name, phase in phases:
+        for place, (name, phase) in enumerate(phases):
+            around = [one for quiet, one in phases[max(0, place - 1) : place + 2] if quiet == "quiet"]
             by_kind = self._figures.setdefault(name, {kind: Figures() for kind in KINDS})
             for kind, taken in phase.taken.items():
                 times = taken.outside(stalls)
                 self._requests[name] = self._requests.get(name, 0) + len(taken.seconds)
                 self._left_out[name] = self._left_out.get(name, 0) + len(taken.seconds) - len(times)
-                if times and quiet[kind]:
+                quiet = sorted(time for one in around for time in one.taken[kind].outside(stalls))
+                if times and quiet:
                     figures, p99 = by_kind[kind], percentile(times, 0.99)
                     figures.p50.append(percentile(times, 0.5))
                     figures.p99.append(p99)
-                    figures.ratio.append(p99 / percentile(quiet[kind], 0.99))
+                    figures.ratio.append(p99 / percentile(quiet, 0.99))
             self._failed.setdefault(name, Counter()).update(phase.failed)
 
     def lines(self) -> list[str]:
@@ -271,8 +269,7 @@ async def rounds(cluster: Cluster, args: argparse.Namespace, table: Table) -> No
             phases.append(("quiet", await contentions.quiet()))
             for name, run in contentions.all.items():
                 if any(one in name for one in wanted):
-                    phases.append((name, await run()))
-            phases.append(("quiet", await contentions.quiet()))
+                    phases += [(name, await run()), ("quiet", await contentions.quiet())]
         table.add(phases, stalls)
         for name, phase in phases:
             print(f"round {number + 1}: {name}: {phase.line(stalls)}", file=sys.stderr, flush=True)
