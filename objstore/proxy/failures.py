@@ -37,7 +37,8 @@ class FailingPeers:
         self._clock = clock
         self._knobs = knobs
         self._troubles: dict[Address, _Trouble] = {}
-        self._lags: dict[Address, int] = {}
+        self.lags: dict[Address, int] = {}
+        """How often each lagged lately, where any did."""
 
     def failed(self, address: Address) -> None:
         """It could not be reached, or did not answer in time."""
@@ -57,16 +58,16 @@ class FailingPeers:
 
     def lagged(self, address: Address) -> None:
         """It was much later with a change than the others. That happens now and then; but not time and again."""
-        lags = self._lags[address] = min(self._lags.get(address, 0) + 1, self._knobs.lags_max)
+        lags = self.lags[address] = min(self.lags.get(address, 0) + 1, self._knobs.lags_max)
         if lags == self._knobs.lags_max:
             self._troubles.setdefault(address, _Trouble()).lagging = True
 
     def kept_up(self, address: Address) -> None:
         """It was about as quick with a change as the others."""
-        if self._lags and address in self._lags:
-            self._lags[address] -= 1
-            if not self._lags[address]:
-                del self._lags[address]
+        if address in self.lags:
+            self.lags[address] -= 1
+            if not self.lags[address]:
+                del self.lags[address]
                 if (trouble := self._troubles.get(address)) is not None:
                     trouble.lagging = False
                     self.well(address)

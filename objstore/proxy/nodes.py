@@ -147,7 +147,7 @@ class Call:
         nodes = self._fan.nodes
         if isinstance(outcome, Message | NodeError):
             nodes.answered(self.address, self._started)
-            if isinstance(outcome, Stored):
+            if self._fan.majority and isinstance(outcome, Stored):
                 self._fan.compare(self.address, self._started)
         elif isinstance(outcome, PeerUnavailable):
             nodes.failures.failed(self.address)
@@ -158,15 +158,15 @@ class FanOut:
     """Calls to several nodes at once, their outcomes taken in order of arrival. Each call has a key of the caller's choice."""
 
     __slots__ = (
-        "_arrived", "_calls", "_due", "_enough", "_late", "_majority", "_stored", "_timeout_s", "_together", "_txn", "_waiter",
-        "alarm", "nodes", "overdue",
+        "_arrived", "_calls", "_due", "_enough", "_late", "_stored", "_timeout_s", "_together", "_txn", "_waiter",
+        "alarm", "majority", "nodes", "overdue",
     )  # fmt: skip
 
     def __init__(self, nodes: Nodes, txn: str, majority: int = 0) -> None:
         """`majority`: how many are enough of a change that all peers carry out alike, so that others lag; 0 for any other calls."""
         self.nodes = nodes
         self.alarm = 0
-        self._majority = majority
+        self.majority = majority
         self._stored = 0
         self._due = 0.0
         self._txn = txn
@@ -201,17 +201,16 @@ class FanOut:
 
     def compare(self, address: Address, started: float) -> None:
         """A peer has carried out the change."""
-        if not self._majority:
-            return
         self._stored += 1
-        if self._stored >= self._majority:
+        if self._stored >= self.majority:
             now = self.nodes.clock.monotonic()
-            if self._stored == self._majority:
+            if self._stored == self.majority:
                 self._due = now + max(self.nodes.knobs.lag_min_s, now - started)
             elif now > self._due:
                 self.nodes.failures.lagged(address)
                 return
-        self.nodes.failures.kept_up(address)
+        if self.nodes.failures.lags:
+            self.nodes.failures.kept_up(address)
 
     def hopeless(self) -> bool:
         """Whether no outcome is here, and calls wait for troubled peers only."""
