@@ -13,7 +13,7 @@ THRASH := tests/cluster/test_thrash.py
 SOAK_RUNS ?= 100
 SOAK_SEED ?= 1000
 
-.PHONY: help install run test check fmt bench bench-peers profile counted growth healing steady held crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
+.PHONY: help install run test check fmt bench bench-peers profile counted growth healing steady held contended crash-states injections power-cuts soak mutants conformance-swift conformance-s3 clients clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -69,6 +69,9 @@ steady: install  ## how even latencies are at 64 connections, and whether memory
 
 held: install  ## latencies and errors under load while a node is killed, then paused
 	$(PY) -m bench.held
+
+contended: install  ## latencies under load beside a hot container, a hot object, a slow device, replicators and auditors: times the quiet ones
+	$(PY) -m bench.contended $(ARGS)
 
 crash-states: install  ## the states that a power cut may leave, in memory: how many were checked
 	@$(PY) -m tests.faults crash-states

@@ -45,6 +45,7 @@ from objstore.runtime.crashpoints import crash_points_from
 from objstore.runtime.interface import Clock, Worker
 from objstore.runtime.knobs import Knobs
 from objstore.runtime.offsetclock import clock_from
+from objstore.runtime.pacing import Yielding
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.unixsockets import is_unix
 from objstore.runtime.worker import WorkerLoop
@@ -158,10 +159,10 @@ async def _storage(graph: Graph, config: Config, name: str, addresses: list[Addr
     logs = {opened.name: opened.log for opened in devices if opened.log is not None}
     tables = {opened.name: opened.tables for opened in devices if opened.tables is not None}
 
-    replication = ReplicationSettings(
-        placement, frozenset(addresses), lifetime.uptime.horizon, boot_id(), config.daemons.replicate_bytes_per_s
-    )
-    upkeep = _upkeep(config, placement, addresses, lifetime)
+    own, speed = frozenset(addresses), config.daemons.replicate_bytes_per_s
+    yielding = Yielding(clock)
+    replication = ReplicationSettings(placement, own, lifetime.uptime.horizon, boot_id(), speed, yielding=yielding)
+    upkeep = _upkeep(config, replication)
     audit = AuditSettings(config.daemons.audit_bytes_per_s, config.daemons.audit_rows_per_s)
     containers = ContainerServer(tables, caller, clock, upkeep)
     wait_s, beside = config.storage.index_timeout_s, _beside(config, containers, addresses)
@@ -207,11 +208,11 @@ def _beside(config: Config, containers: ContainerServer, addresses: list[Address
     return find
 
 
-def _upkeep(config: Config, placement: Placement, addresses: list[Address], lifetime: Lifetime) -> UpkeepSettings:
+def _upkeep(config: Config, objects: ReplicationSettings) -> UpkeepSettings:
     """What the daemons of account and container databases go by."""
     daemons = config.daemons
     speeds = daemons.replicate_bytes_per_s, daemons.audit_bytes_per_s, daemons.audit_rows_per_s
-    return UpkeepSettings(placement, frozenset(addresses), lifetime.uptime.horizon, *speeds)
+    return UpkeepSettings(objects.placement, objects.own, objects.horizon, *speeds, yielding=objects.yielding)
 
 
 def _device_names(config: Config, files: RingFiles, addresses: list[Address]) -> list[str]:

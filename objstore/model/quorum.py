@@ -147,6 +147,12 @@ class ReadQuorum:
         return self._holding >= self._wanted
 
     @property
+    def settled(self) -> tuple[int, int] | None:
+        """What a majority holds, if it is not the newest: what is newer was neither acknowledged nor read when they answered."""
+        orders = list(self.orders.values())
+        return next((order for order in orders if order != self.newest and orders.count(order) >= self._wanted), None)
+
+    @property
     def holders(self) -> list[int]:
         """Who holds the newest."""
         return [index for index, order in self.orders.items() if order == self.newest]

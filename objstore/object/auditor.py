@@ -29,7 +29,7 @@ from objstore.object.rowaudit import RowAudit
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.rpc.interface import Caller
 from objstore.runtime.interface import Clock, FileSystem, Progress
-from objstore.runtime.pacing import TokenBucket
+from objstore.runtime.pacing import TokenBucket, Yielding
 
 logger = logging.getLogger("objstore.object")
 
@@ -69,8 +69,10 @@ class ObjectAuditor:
         caller: Caller,
         clock: Clock,
         settings: AuditSettings,
+        yielding: Yielding,
     ) -> None:
         """`own`: the addresses in the rings of this process."""
+        self._yielding = yielding
         self.progress = Progress()
         """In partitions."""
         self._devices = list(devices)
@@ -172,6 +174,7 @@ class _Round:
         await device.remove_leftovers(leftovers)
         todo = [(Place(directory, hash_), files) for hash_, files in held.items() if files != NOTHING]
         while todo and self._unreadable < UNREADABLE_MAX:
+            await self._auditor._yielding.turn()
             part = todo[:OBJECTS_AT_ONCE_MAX]
             done = await device.disk.run(partial(examine, device.disk.fs, part))
             del todo[: len(done)]

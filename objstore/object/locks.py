@@ -18,6 +18,10 @@ class ObjectLocks:
         """Enter raises NodeError busy when `waiters_max` already wait for this key."""
         return _Hold(self, key)
 
+    def held(self, key: Hashable) -> bool:
+        """Whether whoever comes now must wait."""
+        return key in self._held
+
     async def acquire(self, key: Hashable) -> None:
         waiters = self._held.get(key)
         if waiters is None:

@@ -28,7 +28,7 @@ from objstore.object.replicator import ObjectReplicator
 from objstore.placement.places import Placement, members_of
 from objstore.rpc.interface import CallContext, Caller, Dispatcher
 from objstore.runtime.interface import Clock, CrashPoints, Worker
-from objstore.runtime.pacing import TokenBucket
+from objstore.runtime.pacing import TokenBucket, Yielding
 
 PARTITION_MAX = 1 << 32
 
@@ -37,6 +37,7 @@ PARTITION_MAX = 1 << 32
 class ReplicationSettings:
     """`own`: the addresses of this process in the rings. `horizon()`: the timestamp below which deletions may be forgotten.
     `boot`: 16 bytes that tell this start of the machine from others. `bytes_per_s`: what may be sent, 0 for no limit.
+    `yielding`: what background jobs wait by; None for one of this server's own.
     """
 
     placement: Placement
@@ -45,6 +46,7 @@ class ReplicationSettings:
     boot: bytes
     bytes_per_s: float = 0.0
     burst_bytes: float = 16e6
+    yielding: Yielding | None = None
 
 
 class Replication:
@@ -58,6 +60,7 @@ class Replication:
         clock: Clock,
         points: CrashPoints,
         settings: ReplicationSettings,
+        yielding: Yielding,
     ) -> None:
         """`find(name)`: a device that serves; raises NodeError."""
         self._find = find
@@ -80,6 +83,7 @@ class Replication:
             self._repairs,
             Joining(settings.placement, settings.own, caller),
             settings.horizon,
+            yielding,
         )
         for holdings in self._holdings.values():
             holdings.device.set_aside_listeners.append(self._repairs.damaged)

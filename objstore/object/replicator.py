@@ -46,6 +46,7 @@ from objstore.object.repairs import Repairs
 from objstore.placement.places import Placement, Replica
 from objstore.rpc.interface import Caller, PeerUnavailable
 from objstore.runtime.interface import Progress
+from objstore.runtime.pacing import Yielding
 
 T = TypeVar("T", bound=Message)
 logger = logging.getLogger("objstore.object")
@@ -102,6 +103,7 @@ class ObjectReplicator:
         repairs: Repairs,
         joining: Joining,
         horizon: Callable[[], int],
+        yielding: Yielding,
     ) -> None:
         """`own`: the addresses in the rings of this process. `horizon` as for Holdings."""
         self.progress = Progress()
@@ -114,6 +116,7 @@ class ObjectReplicator:
         self._repairs = repairs
         self._joining = joining
         self._horizon = horizon
+        self._yielding = yielding
         self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE_MAX)
         self._errors_logged = 0
 
@@ -198,6 +201,7 @@ class ObjectReplicator:
 
         async def one(partition: int) -> None:
             async with gate:
+                await self._yielding.turn()
                 try:
                     if partition in at_home:
                         await self._at_home(block, partition, at_home[partition], figures)
@@ -297,6 +301,7 @@ class ObjectReplicator:
         async def push(hash_: bytes, files: Files, held: Files) -> None:
             place = Place(partition_directory(block.policy, partition), hash_)
             async with self._pushes:
+                await self._yielding.turn()
                 try:
                     sent = await self._pusher.push(block.holdings.device, self._push(place, block.policy, peer, held))
                 except NodeError as error:

@@ -44,6 +44,7 @@ from objstore.placement.places import members_of
 from objstore.rpc.interface import CallContext, Caller, Chunk, Dispatcher, Exchange
 from objstore.runtime.crashpoints import NoCrashPoints
 from objstore.runtime.interface import Clock, CrashPoints, Disk, Worker
+from objstore.runtime.pacing import Yielding
 
 T = TypeVar("T")
 logger = logging.getLogger("objstore.object")
@@ -83,6 +84,7 @@ class ObjectServer:
         """
         points = points or NoCrashPoints()
         self._points = points
+        self._yielding = yielding = (replication.yielding if replication is not None else None) or Yielding(clock)
         self._devices = {
             name: ObjectDevice(name, disk, logs[name], clock, points, index_entries_max=index_entries_max)
             for name, disk in devices.items()
@@ -105,9 +107,9 @@ class ObjectServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._replication: Replication | None = None
         if replication is not None:
-            self._replication = Replication(self._devices.values(), self._device, caller, clock, points, replication)
+            self._replication = Replication(self._devices.values(), self._device, caller, clock, points, replication, yielding)
             self._auditor = ObjectAuditor(
-                self._devices.values(), replication.placement, replication.own, caller, clock, audit or AuditSettings()
+                self._devices.values(), replication.placement, replication.own, caller, clock, audit or AuditSettings(), yielding
             )
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -175,6 +177,7 @@ class ObjectServer:
         return device.read_now(place, read)
 
     def _reading(self, request: GetObject) -> tuple[ObjectDevice, Place, Callable[[Files], Message]]:
+        self._yielding.served += 1
         target = request.target
         device = self._device(target.device)
         place = place_of(target.policy, target.partition, request.hash)
@@ -221,6 +224,7 @@ class ObjectServer:
 
     async def put(self, request: PutObject, context: CallContext) -> Message:
         """As PutObject says."""
+        self._yielding.served += not request.pushed
         return await self._change(self._writer.put(self._device(request.target.device), request), context.lasting)
 
     async def post(self, request: PostObject, context: CallContext) -> Message:

@@ -38,6 +38,15 @@ def require_newer(subject: Subject, timestamp: int, before: Files, missed: Lost)
     require_not_promised(subject, timestamp, missed)
 
 
+def is_newer(subject: Subject, before: Files, missed: Lost, timestamp: int) -> bool:
+    """Whether `require_newer` lets it pass."""
+    try:
+        require_newer(subject, timestamp, before, missed)
+    except NodeError:
+        return False
+    return True
+
+
 def require_not_promised(subject: Subject, timestamp: int, missed: Lost) -> None:
     """What was held here before it was lost, or is held by a majority, was known to whoever got the promise."""
     ballot = subject.device.promises.get(subject.place)

@@ -6,6 +6,7 @@ competes with a user's PUT and DELETE too, but not with what one replica pushes 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -36,8 +37,9 @@ from objstore.object.crashes import AFTER_COMMIT, AFTER_INDEX, BEFORE_COMMIT, BE
 from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, place_of
 from objstore.object.merge import merge_meta, normal, valid_name
+from objstore.object.overtaking import Coming, Overtaking
 from objstore.object.reader import read_newest, read_version
-from objstore.object.subject import Subject, existed, require_newer, require_not_promised
+from objstore.object.subject import Subject, existed, is_newer, require_newer, require_not_promised
 from objstore.object.updates import Updates
 from objstore.object.upload import Upload
 from objstore.runtime.interface import Change, Clock, CrashPoints, OpenFile
@@ -47,7 +49,8 @@ AHEAD_MAX_S = 30.0
 
 
 Request = PutObject | CommitPut | DeleteObject | PostObject
-
+Prepared = Callable[[], Awaitable[tuple[bytes | OpenFile, bytes]]]
+"""Gives the content and the attribute of a file."""
 
 FindBeside = Callable[[str, IndexTarget, str, ObjectRow, int], Beside | None]
 """Device of a change, container replica to tell, container, row, bytes of the file -> how the row becomes durable with the file."""
@@ -83,6 +86,7 @@ class ObjectWriter:
         beside: FindBeside,
     ) -> None:
         """`members(policy, partition)`: who its primaries are by the ring here (see members_of), 0 for a partition in no ring."""
+        self._overtaking = Overtaking()
         self._beside = beside
         self._updates = updates
         self._members = members
@@ -251,17 +255,28 @@ class ObjectWriter:
         if version.deleted or version.size != size:
             raise NodeError(Code.BAD_REQUEST, f"{size} bytes came for an object of {version.size}")
 
-    async def _put(
-        self,
-        subject: Subject,
-        version: Version,
-        prepare: Callable[[], Awaitable[tuple[bytes | OpenFile, bytes]]],
-    ) -> Stored:
+    async def _put(self, subject: Subject, version: Version, prepare: Prepared) -> Stored:
+        device, place, timestamp = subject.device, subject.place, version.timestamp
+        if subject.pushed or not device.locks.held(place):
+            stored = await self._put_in_turn(subject, version, prepare, None)
+            assert stored is not None
+            return stored
+        with self._overtaking.come((device.name, subject[1:]), timestamp) as coming:
+            stored = await self._put_in_turn(subject, version, prepare, coming)
+            stored = stored or await coming.outcome()
+        return stored or await self._put(subject, version, prepare)
+
+    async def _put_in_turn(self, subject: Subject, version: Version, prepare: Prepared, coming: Coming | None) -> Stored | None:
+        """None for one that is left to a newer one."""
         place, timestamp = subject.place, version.timestamp
         row = row_of(version)
         async with subject.device.locks.of(place):
+            if coming is not None and coming.is_overtaken():
+                return None
             before = await subject.device.files(place)
             missed = subject.device.lost(place, before)
+            if coming is not None:
+                coming.keep(partial(is_newer, subject, before, missed))
             step = None
             if before.timestamp != timestamp or before.deleted:
                 require_newer(subject, timestamp, before, missed)
@@ -274,7 +289,10 @@ class ObjectWriter:
                 change = Change(path, content, {ATTRIBUTE: attribute}, unlink=obsolete.paths(place))
                 step = _Step(change, after, row)
             committed = await self._commit(subject, step)
-        return await self._tell(subject, committed, row, existed(before, missed))
+        stored = await self._tell(subject, committed, row, existed(before, missed))
+        if coming is not None:
+            coming.stored = stored
+        return stored
 
     async def _read_meta(self, subject: Subject) -> Version:
         def read(files: Files) -> Version:

@@ -21,19 +21,24 @@ class _Trouble:
     """A request was let through and has not ended."""
     silent_since: float = 0.0
     """When a client first gave up waiting for it, unless it answered since; 0 when it did."""
+    lagging: bool = False
+    """Its disk is slow: no quick answer to something else makes it well."""
 
 
 class FailingPeers:
     """A peer is well, slow (it answers, but nobody should wait for it) or failing (it did not answer at all).
 
     A failing peer is left alone for a while that doubles with each failure; then a single request may try it. A slow one that says
-    nothing for `silence_max_s` counts as failing before its calls have run into their time limit.
+    nothing for `silence_max_s` counts as failing before its calls have run into their time limit. One with a slow disk answers at
+    once what it has in memory, so changes alone tell whether it lags behind the others.
     """
 
     def __init__(self, clock: Clock, knobs: ProxyKnobs = DEFAULTS) -> None:
         self._clock = clock
         self._knobs = knobs
         self._troubles: dict[Address, _Trouble] = {}
+        self.lags: dict[Address, int] = {}
+        """How often each lagged lately, where any did."""
 
     def failed(self, address: Address) -> None:
         """It could not be reached, or did not answer in time."""
@@ -51,6 +56,22 @@ class FailingPeers:
         trouble = self._troubles.setdefault(address, _Trouble())
         trouble.silent_since = trouble.silent_since or self._clock.monotonic()
 
+    def lagged(self, address: Address) -> None:
+        """It was much later with a change than the others. That happens now and then; but not time and again."""
+        lags = self.lags[address] = min(self.lags.get(address, 0) + 1, self._knobs.lags_max)
+        if lags == self._knobs.lags_max:
+            self._troubles.setdefault(address, _Trouble()).lagging = True
+
+    def kept_up(self, address: Address) -> None:
+        """It was about as quick with a change as the others."""
+        if address in self.lags:
+            self.lags[address] -= 1
+            if not self.lags[address]:
+                del self.lags[address]
+                if (trouble := self._troubles.get(address)) is not None:
+                    trouble.lagging = False
+                    self.well(address)
+
     def late(self, address: Address) -> None:
         """It answered, but nobody should have waited for it."""
         self._troubles.setdefault(address, _Trouble()).silent_since = 0.0
@@ -62,10 +83,13 @@ class FailingPeers:
 
     def well(self, address: Address) -> None:
         """It answered in time."""
-        if self._troubles:
-            trouble = self._troubles.pop(address, None)
-            if trouble is not None and trouble.pause_s:
+        if self._troubles and (trouble := self._troubles.get(address)) is not None:
+            if trouble.pause_s:
                 logger.info("peer answers again", extra={"peer": f"{address.ip}:{address.port}"})
+            if trouble.lagging:
+                self._troubles[address] = _Trouble(lagging=True)
+            else:
+                del self._troubles[address]
 
     def troubled(self, address: Address) -> bool:
         """Slow or failing: not to be waited for when others suffice."""

@@ -15,6 +15,11 @@ class ProxyKnobs:
     """For one answer, or for progress of a stream."""
     straggler_grace_s: float = 0.5
     """How long a client waits for the last replicas once a majority is durable."""
+    lag_min_s: float = 0.03
+    lags_max: int = 4
+    """A peer lags with a change when it takes twice as long as the majority did, and so much longer; one that does so many times is
+    slow until it has kept up as often.
+    """
     hedge_s: float = 0.1
     listing_hedge_s: float = 0.4
     """After this long without an answer a read asks another replica too."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from objstore.formats.messages import Address, IndexTarget, Message
+from objstore.formats.messages import Address, IndexTarget, Message, Stored
 from objstore.model.errors import NodeError
 from objstore.proxy.alarms import Alarms
 from objstore.proxy.failures import FailingPeers
@@ -147,6 +147,8 @@ class Call:
         nodes = self._fan.nodes
         if isinstance(outcome, Message | NodeError):
             nodes.answered(self.address, self._started)
+            if self._fan.majority and isinstance(outcome, Stored):
+                self._fan.compare(self.address, self._started)
         elif isinstance(outcome, PeerUnavailable):
             nodes.failures.failed(self.address)
         self._fan.take(self, outcome)
@@ -156,12 +158,17 @@ class FanOut:
     """Calls to several nodes at once, their outcomes taken in order of arrival. Each call has a key of the caller's choice."""
 
     __slots__ = (
-        "_arrived", "_calls", "_enough", "_late", "_timeout_s", "_together", "_txn", "_waiter", "alarm", "nodes", "overdue",
+        "_arrived", "_calls", "_due", "_enough", "_late", "_stored", "_timeout_s", "_together", "_txn", "_waiter",
+        "alarm", "majority", "nodes", "overdue",
     )  # fmt: skip
 
-    def __init__(self, nodes: Nodes, txn: str) -> None:
+    def __init__(self, nodes: Nodes, txn: str, majority: int = 0) -> None:
+        """`majority`: how many are enough of a change that all peers carry out alike, so that others lag; 0 for any other calls."""
         self.nodes = nodes
         self.alarm = 0
+        self.majority = majority
+        self._stored = 0
+        self._due = 0.0
         self._txn = txn
         self._calls: dict[int, Call] = {}
         self._arrived: deque[tuple[int, Outcome | BaseException]] = deque()
@@ -191,6 +198,19 @@ class FanOut:
     def waits_for(self, key: int) -> bool:
         """Whether this call has not ended."""
         return key in self._calls
+
+    def compare(self, address: Address, started: float) -> None:
+        """A peer has carried out the change."""
+        self._stored += 1
+        if self._stored >= self.majority:
+            now = self.nodes.clock.monotonic()
+            if self._stored == self.majority:
+                self._due = now + max(self.nodes.knobs.lag_min_s, now - started)
+            elif now > self._due:
+                self.nodes.failures.lagged(address)
+                return
+        if self.nodes.failures.lags:
+            self.nodes.failures.kept_up(address)
 
     def hopeless(self) -> bool:
         """Whether no outcome is here, and calls wait for troubled peers only."""

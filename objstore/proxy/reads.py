@@ -21,7 +21,7 @@ from objstore.proxy.completion import Completion, Spread
 from objstore.proxy.nodes import FanOut, Nodes
 from objstore.rpc.interface import Outcome
 
-SEARCHES_MAX = 4
+SEARCHES_MAX = 8
 UNDER_WAY_S = 0.03
 """A change under conditions takes about so long from its promises to its majority."""
 Settle = Callable[[ObjectPlace, str], Awaitable[None]]
@@ -85,17 +85,21 @@ class Finder:
                     return lean.found()
             finally:
                 lean.fan.cancel()
+        replaced = False
         for number in range(SEARCHES_MAX):
-            search = _Search(self.nodes, place, part, txn, order)
+            search = _Search(self.nodes, place, part, txn, order, eager=replaced or not everywhere)
             try:
-                step = await search.run(everywhere)
+                step = await search.run(everywhere or replaced)
             finally:
                 search.fan.cancel()
             split = search.split()
             if split:
                 await self._push_newest(search, split, len(split))
+            elif replaced and (settled := search.settled()) is not None:
+                return search.found(settled)
             elif await self._believe(search, step, number):
                 return search.found()
+            replaced = search.replaced
         raise Unavailable("others keep changing the object, or its newest data and metadata are on different replicas")
 
     async def _believe(self, search: "_Search", step: Read, number: int) -> bool:
@@ -114,6 +118,7 @@ class Finder:
         if spread.done >= needed:
             return True
         if spread.newer and not spread.promised:
+            search.replaced = True
             return False
         if not spread.promised or self._settle is None:
             raise Unavailable("a newer version is known, but too few replicas hold it")
@@ -148,6 +153,7 @@ class _Search:
 
     __slots__ = (
         "_bytes_from",
+        "_eager",
         "_held",
         "_lean",
         "_next",
@@ -160,11 +166,17 @@ class _Search:
         "nodes",
         "place",
         "quorum",
+        "replaced",
         "replies",
         "txn",
     )
 
-    def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int], *, lean: bool = False) -> None:
+    def __init__(
+        self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int], *, lean: bool = False, eager: bool = False
+    ) -> None:
+        """`lean`: the bytes come from one, the others say only what they have. `eager`: all send the
+        bytes, as what one has may be replaced before it is asked again.
+        """
         self.nodes = nodes
         self.place = place
         self.txn = txn
@@ -174,12 +186,15 @@ class _Search:
         self.extra: list[Replica] = []
         self.lost = NONE
         """The newest of what replicas have in quarantine, and nothing as new."""
+        self.replaced = False
+        """What was newest was not any more when others were to have it."""
         self._part = part
         self._order = order
         self._wanted = majority(len(order))
         self._next = 0
         self._bytes_from = -1
         self._lean = lean
+        self._eager = eager
         self._held: list[int] = []
         """Who has what is newest, and said no more of it."""
 
@@ -215,7 +230,7 @@ class _Search:
         self._next += 1
         address, target = self.place.replicas[i]
         place, part = self.place, self._part
-        if not (self._bytes_from in self.replies or self._bytes_soon()):
+        if self._eager or not (self._bytes_from in self.replies or self._bytes_soon()):
             self._bytes_from = i
             request = GetObject(target, place.hash, place.name, part.inline_max, part.start, part.length)
         else:
@@ -283,9 +298,21 @@ class _Search:
         count = len(self.place.replicas)
         return not outvoted(self.lost, [order for index, order in quorum.orders.items() if index < count], count)
 
-    def found(self) -> Found:
+    def settled(self) -> tuple[int, int] | None:
+        """What a majority holds while the newest is on its way, if all that was asked for of it is here: where changes follow one
+        another so closely, what one answer says is replaced before the next question arrives. None for nothing.
+        """
+        order = self.quorum.settled
+        if order is None or self.lost != NONE or self.extra:
+            return None
+        replies = [reply for index, reply in self.replies.items() if self.quorum.orders[index] == order]
+        lacks_bytes = any(reply.body is None and reply.version.size <= self._part.inline_max for reply in replies)
+        return None if lacks_bytes else order
+
+    def found(self, order: tuple[int, int] | None = None) -> Found:
+        """The newest version, or that of this order."""
         quorum, replies, primaries = self.quorum, self.replies, self.place.replicas
-        newest = quorum.newest
+        newest = order or quorum.newest
         version: Version | None = None
         body: bytes | None = None
         holders: list[Replica] = []

@@ -194,7 +194,7 @@ class _Attempt:
         self._place = place
         self._request_for = request_for
         self._txn = txn
-        self._fan = FanOut(writer.nodes, txn)
+        self._fan = FanOut(writer.nodes, txn, self.tally.quorum.needed)
         self._skipped: list[int] = []
 
     async def run(self) -> Write:

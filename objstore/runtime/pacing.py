@@ -1,6 +1,12 @@
-"""A token bucket: background work takes what the foreground leaves."""
+"""Background work takes what the foreground leaves: a token bucket for the rate, and turns between which clients are served."""
+
+import asyncio
 
 from objstore.runtime.interface import Clock
+
+TURNS_LEFT_TO_CLIENTS = 4
+PAUSE_MIN_S = 0.005
+PAUSE_MAX_S = 0.1
 
 
 class TokenBucket:
@@ -29,3 +35,28 @@ class TokenBucket:
         delay_s = self.delay_s(tokens)
         if delay_s > 0:
             await self._clock.sleep(delay_s)
+
+
+class Yielding:
+    """What all background jobs of a process share. While clients are served, one job after the other has its turn, and leaves the
+    process several times as long as its event loop needed to come around: the busier it is, the longer. While none are, nobody
+    waits. One event loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.served = 0
+        """Calls made for clients, so far: counted by whoever answers them."""
+        self._clock = clock
+        self._seen = 0
+        self._turn = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Before each piece of work: some objects, a database."""
+        if self.served == self._seen:
+            return
+        async with self._turn:
+            self._seen = self.served
+            begun = self._clock.monotonic()
+            await asyncio.sleep(0)
+            around_s = self._clock.monotonic() - begun
+            await self._clock.sleep(min(PAUSE_MAX_S, max(PAUSE_MIN_S, TURNS_LEFT_TO_CLIENTS * around_s)))

@@ -17,7 +17,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.listing import Listed
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Progress
-from objstore.runtime.pacing import TokenBucket
+from objstore.runtime.pacing import TokenBucket, Yielding
 from objstore.tables.device import TableDevice
 from objstore.tables.digest import Digests, to_bytes
 from objstore.tables.draft import State, figures_of, load_state
@@ -64,6 +64,7 @@ class TableAuditor(Generic[R]):
         neighbours: Neighbours,
         pairs: PairSync[R],
         pace: TokenBucket,
+        yielding: Yielding,
         check: Check | None = None,
     ) -> None:
         """`pace` counts bytes."""
@@ -74,6 +75,7 @@ class TableAuditor(Generic[R]):
         self._neighbours = neighbours
         self._pairs = pairs
         self._pace = pace
+        self._yielding = yielding
         self._check = check
 
     @property
@@ -109,6 +111,7 @@ class TableAuditor(Generic[R]):
         if state is None:
             return
         figures["databases"] += 1
+        await self._yielding.turn()
         await self._pace.take(await device.disk.run(partial(_size, device, place)))
         try:
             found = await read_at(device, place, partial(examine, place))

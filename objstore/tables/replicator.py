@@ -20,6 +20,7 @@ from objstore.model.listing import Listed
 from objstore.placement.places import Replica
 from objstore.rpc.interface import PeerUnavailable
 from objstore.runtime.interface import Clock, Progress
+from objstore.runtime.pacing import Yielding
 from objstore.tables.comparison import Need, acknowledged, need
 from objstore.tables.device import TableDevice
 from objstore.tables.draft import State
@@ -69,6 +70,7 @@ class TableReplicator(Generic[R]):
         pairs: PairSync[R],
         clock: Clock,
         horizon: Callable[[], int],
+        yielding: Yielding,
     ) -> None:
         """`horizon()` is the timestamp below which deletions may be forgotten, 0 for none."""
         self.progress = Progress()
@@ -79,6 +81,7 @@ class TableReplicator(Generic[R]):
         self._pairs = pairs
         self._clock = clock
         self._reclaimer = Reclaimer(horizon)
+        self._yielding = yielding
         self._down: dict[Address, float] = {}
         self._errors_logged = 0
 
@@ -127,6 +130,7 @@ class TableReplicator(Generic[R]):
 
         async def settle(table: _Table) -> None:
             async with slots:
+                await self._yielding.turn()
                 try:
                     await self._settle(device, table, figures)
                 except NodeError as error:

@@ -9,7 +9,7 @@ from objstore.model.listing import Listed
 from objstore.placement.places import Placement
 from objstore.rpc.interface import Caller, Dispatcher
 from objstore.runtime.interface import Clock, Worker
-from objstore.runtime.pacing import TokenBucket
+from objstore.runtime.pacing import TokenBucket, Yielding
 from objstore.tables.auditor import Check, TableAuditor
 from objstore.tables.comparison import WHOLE_ROWS_MIN
 from objstore.tables.neighbours import Neighbours
@@ -36,6 +36,8 @@ class UpkeepSettings:
     audit_bytes_per_s: float = 0.0
     audit_rows_per_s: float = 0.0
     whole_rows_min: int = WHOLE_ROWS_MIN
+    yielding: Yielding | None = None
+    """How background jobs wait for clients; None: not at all."""
 
 
 class Upkeep:
@@ -45,13 +47,14 @@ class Upkeep:
         self, service: TableService[R], caller: Caller, clock: Clock, settings: UpkeepSettings, check: Check | None = None
     ) -> None:
         """`check`: what the auditor does beside looking at the databases themselves."""
+        yielding = settings.yielding or Yielding(clock)
         neighbours = Neighbours(settings.placement, settings.own)
         pace = TokenBucket(clock, settings.replicate_bytes_per_s, BURST_BYTES)
         pairs = PairSync(service, caller, clock, pace, whole_rows_min=settings.whole_rows_min)
         self._sync = SyncService(service, neighbours, clock)
-        self.replicator = TableReplicator(service, neighbours, pairs, clock, settings.horizon)
+        self.replicator = TableReplicator(service, neighbours, pairs, clock, settings.horizon, yielding)
         audit_pace = TokenBucket(clock, settings.audit_bytes_per_s, BURST_BYTES)
-        self.auditor = TableAuditor(service, neighbours, pairs, audit_pace, check)
+        self.auditor = TableAuditor(service, neighbours, pairs, audit_pace, yielding, check)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Answer other replicators."""

@@ -151,3 +151,15 @@ def test_what_readers_may_have_been_given_is_not_outvoted(n: int) -> None:
         assert not (given and outvoted(lost, [(5, 5)] * older, n))
         assert outvoted(lost, [(5, 5)] * older, n) is (older >= majority(n))
     assert not outvoted(lost, [NOTHING] * (n - 1), n)
+
+
+def test_what_a_majority_holds_while_something_newer_is_on_its_way() -> None:
+    quorum = ReadQuorum(3)
+    for index, order in enumerate([(5, 5), (4, 4), (4, 4)]):
+        assert quorum.settled is None
+        quorum.answered(index, order)
+    assert quorum.settled == (4, 4) and quorum.newest == (5, 5)
+    quorum = ReadQuorum(3)
+    for index, order in enumerate([(5, 5), (4, 4), (3, 3)]):
+        quorum.answered(index, order)
+    assert quorum.settled is None

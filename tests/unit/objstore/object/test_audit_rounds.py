@@ -116,7 +116,9 @@ def auditor_of(cluster: Cluster, number: int, clock: SystemClock, settings: Audi
     """One more, of the same devices."""
     node = cluster.nodes[number]
     known = node.object._auditor
-    return ObjectAuditor(node.object._devices.values(), known._placement, known._own, known._caller, clock, settings)
+    return ObjectAuditor(
+        node.object._devices.values(), known._placement, known._own, known._caller, clock, settings, known._yielding
+    )
 
 
 @pytest.mark.parametrize(("count", "body"), [(10, LARGE), (400, b"tiny"), (50, bytes(PIECE_BYTES))], ids=["large", "tiny", "small"])

@@ -24,6 +24,8 @@ class Faults:
     deaf: bool = False
     """Requests are executed, replies are lost."""
     delay_s: float = 0.0
+    delayed: type[Message] = Message
+    """What takes `delay_s` longer."""
     chunks_until_cut: int | None = None
     """Streams from it break after so many chunks."""
     refuse: dict[type[Message], Code] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class Client(CallsAsTasks):
         if faults.hung:
             await asyncio.sleep(timeout_s)
             raise PeerTimeout("no answer")
-        if faults.delay_s:
+        if faults.delay_s and isinstance(request, faults.delayed):
             await asyncio.sleep(faults.delay_s)
         if type(request) in faults.refuse:
             raise NodeError(faults.refuse[type(request)])

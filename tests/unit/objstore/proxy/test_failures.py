@@ -111,3 +111,32 @@ def test_a_peer_that_answers_late_is_only_slow() -> None:
         peers.late(A)
         assert peers.admit(A)
     assert peers.troubled(A)
+
+
+def test_a_peer_that_lags_with_changes_is_slow_until_it_keeps_up() -> None:
+    peers = FailingPeers(Clock(), KNOBS)
+    for _ in range(KNOBS.lags_max - 1):
+        peers.lagged(A)
+        peers.lagged(B)
+    peers.kept_up(B)
+    peers.lagged(B)
+    assert peers.none
+    for _ in range(9):
+        peers.lagged(A)
+    peers.well(A)
+    assert peers.troubled(A) and not peers.troubled(B), "what it answers from memory says nothing of its disk"
+    assert peers.admit(A), "but it does answer"
+    for _ in range(KNOBS.lags_max):
+        assert peers.troubled(A)
+        peers.kept_up(A)
+    assert peers.none
+
+
+def test_a_peer_that_lagged_and_failed_still_lags_when_it_is_back() -> None:
+    peers = FailingPeers(Clock(), KNOBS)
+    for _ in range(KNOBS.lags_max):
+        peers.lagged(A)
+    peers.failed(A)
+    assert not peers.admit(A)
+    peers.well(A)
+    assert peers.admit(A) and peers.troubled(A)

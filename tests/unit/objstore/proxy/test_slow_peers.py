@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from objstore.formats.messages import ListTable, ObjectPage, Query
+from objstore.formats.messages import ListTable, ObjectPage, PutObject, Query
 from objstore.model.names import ObjectName
 from objstore.placement.places import Placement
 from objstore.proxy.store import ClusterStore
@@ -28,6 +28,25 @@ async def test_writes_wait_for_a_hung_node_once(cluster: Cluster, store: Cluster
     assert sorted(times)[-3] < 0.1, times
     for name in names[:3]:
         assert await get(store, name) == b"x"
+
+
+async def test_writes_wait_for_a_slow_disk_a_few_times_however_quick_its_node_answers_reads(
+    cluster: Cluster, store: ClusterStore
+) -> None:
+    names = [named(cluster, f"o{number}-") for number in range(20)]
+    fault = cluster.network.fault(cluster.nodes[1].address)
+    fault.delay_s, fault.delayed = 0.8 * QUICK.straggler_grace_s, PutObject
+    times = []
+    for name in names:
+        times += await timed_puts(store, [name])
+        assert await get(store, name) == b"x"
+    assert sum(time >= fault.delay_s for time in times) <= QUICK.lags_max + 2, times
+    await store.nodes.stop()
+    for name in names:
+        assert [body for _, body in await cluster.held(name)].count(b"x") == 3, "it has them all the same"
+    fault.delay_s = 0.0
+    await timed_puts(store, names)
+    assert store.nodes.failures.none, "it keeps up again"
 
 
 async def test_a_hung_node_is_left_alone_before_its_calls_time_out(cluster: Cluster, store: ClusterStore) -> None:

@@ -1,8 +1,10 @@
 """The token bucket."""
 
+import asyncio
+
 import pytest
 
-from objstore.runtime.pacing import TokenBucket
+from objstore.runtime.pacing import PAUSE_MIN_S, TURNS_LEFT_TO_CLIENTS, TokenBucket, Yielding
 from tests.unit.objstore.runtime.test_clock import SetClock
 
 
@@ -36,3 +38,36 @@ async def test_no_limit() -> None:
 def test_wrong_settings(rate: float, burst: float) -> None:
     with pytest.raises(ValueError):
         TokenBucket(SetClock(), rate, burst)
+
+
+async def test_nobody_waits_while_no_client_is_served() -> None:
+    clock = SetClock()
+    yielding, started = Yielding(clock), clock.seconds
+    for _ in range(100):
+        await yielding.turn()
+    assert clock.seconds == started
+
+
+async def test_a_job_waits_for_clients_before_each_piece_of_work_and_for_other_jobs() -> None:
+    clock = SetClock()
+    yielding, started = Yielding(clock), clock.seconds
+
+    async def job() -> None:
+        for _ in range(10):
+            yielding.served += 1
+            await yielding.turn()
+
+    await asyncio.gather(job(), job())
+    assert clock.seconds - started == pytest.approx(20 * PAUSE_MIN_S, abs=1e-3)
+
+
+async def test_the_busier_the_loop_the_longer_a_job_waits() -> None:
+    clock = SetClock()
+    yielding = Yielding(clock)
+    yielding.served += 1
+    turn = asyncio.create_task(yielding.turn())
+    await asyncio.sleep(0)
+    clock.seconds += 0.01  # what the loop does for clients, before it comes around
+    started = clock.seconds
+    await turn
+    assert clock.seconds - started == pytest.approx(TURNS_LEFT_TO_CLIENTS * 0.01, abs=1e-3)
