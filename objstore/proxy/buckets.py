@@ -18,9 +18,10 @@ from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import InMemory
 from objstore.proxy.changes import Changer
+from objstore.proxy.found import NO_BYTES
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, NewObject, Upload
-from objstore.proxy.reads import NO_BYTES, Finder
+from objstore.proxy.reads import Finder
 from objstore.proxy.storing import Slot, Storer
 from objstore.proxy.tables import Tables
 from objstore.runtime.clock import HybridClock

@@ -11,10 +11,10 @@ from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.completion import Completion
+from objstore.proxy.found import NO_BYTES
 from objstore.proxy.opening import Opener
 from objstore.proxy.operations import Context, NewObject
 from objstore.proxy.proposals import Attempt, Ballot, attempted
-from objstore.proxy.reads import NO_BYTES
 from objstore.proxy.storing import Storer
 from objstore.proxy.tables import Tables
 from objstore.proxy.writes import RequestFor, Writer

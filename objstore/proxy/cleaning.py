@@ -20,11 +20,12 @@ from objstore.model.version import Version
 from objstore.placement.places import Placement, Rings, TablePlace
 from objstore.proxy.collecting import PartCollector
 from objstore.proxy.completion import Completion
+from objstore.proxy.found import NO_BYTES, NOTHING_FOUND
 from objstore.proxy.infocache import InfoCache, repair_request
 from objstore.proxy.knobs import DEFAULTS, ProxyKnobs
 from objstore.proxy.listings import Lister, Listing
 from objstore.proxy.nodes import FanOut, Nodes
-from objstore.proxy.reads import NO_BYTES, NOTHING_FOUND, Finder
+from objstore.proxy.reads import Finder
 from objstore.proxy.tablewrites import Missing, NotEmpty, TableChange, TableWriter
 from objstore.proxy.writes import Writer
 from objstore.rpc.interface import Caller, Dispatcher

@@ -29,10 +29,11 @@ from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.placement.places import Placement
 from objstore.proxy.bodies import Body
+from objstore.proxy.found import NO_BYTES, Found
 from objstore.proxy.infocache import InfoCache
 from objstore.proxy.listings import Lister
 from objstore.proxy.nodes import Nodes
-from objstore.proxy.reads import NO_BYTES, Finder, Found
+from objstore.proxy.reads import Finder
 
 PAGE_ROWS = 1000
 AT_ONCE_MAX = 16

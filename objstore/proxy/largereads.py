@@ -31,10 +31,10 @@ from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body
+from objstore.proxy.found import Found, Part
 from objstore.proxy.listings import Lister
 from objstore.proxy.opening import Opener, etag_of, satisfied
 from objstore.proxy.operations import Context, ReadRequest, internal
-from objstore.proxy.reads import Found, Part
 from objstore.proxy.tables import Tables
 
 LISTING_PAGE_ROWS = 10_000

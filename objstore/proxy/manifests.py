@@ -29,10 +29,10 @@ from objstore.model.manifest import (
 from objstore.model.names import ObjectName
 from objstore.model.version import Version
 from objstore.proxy.bodies import InMemory
+from objstore.proxy.found import NO_BYTES, Part
 from objstore.proxy.largereads import LargeReader
 from objstore.proxy.opening import Opener, etag_of, modified_s
 from objstore.proxy.operations import Context, NewObject, PutResult, Upload
-from objstore.proxy.reads import NO_BYTES, Part
 from objstore.proxy.storing import Storer
 
 Look = Version | str

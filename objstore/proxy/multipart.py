@@ -35,10 +35,11 @@ from objstore.model.ranges import Span
 from objstore.model.rows import Subdir
 from objstore.model.timestamps import seconds_of
 from objstore.placement.places import Placement
-from objstore.proxy import reads
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body, InMemory
 from objstore.proxy.changes import Changer
+from objstore.proxy.found import NO_BYTES
+from objstore.proxy.found import Part as Wanted
 from objstore.proxy.infocache import Info
 from objstore.proxy.listings import Lister
 from objstore.proxy.opening import Opener, etag_of
@@ -216,7 +217,7 @@ class Multipart:
         """Raises UploadNotFound."""
         name = self._hidden(bucket, record_name(bucket.name.object, id_))
         place = self._placement.object(name, bucket.policy)
-        part = reads.Part(self._opener.nodes.knobs.inline_bytes_max)
+        part = Wanted(self._opener.nodes.knobs.inline_bytes_max)
         try:
             found = await self._opener.newest(place, part, bucket.ctx.txn)
         except ObjectNotFound:
@@ -249,7 +250,7 @@ class Multipart:
         info = await self._tables.container(bucket.name.account, bucket.name.container)
         place = self._placement.object(bucket.name, info.settings.policy)
         try:
-            version = (await self._opener.newest(place, reads.NO_BYTES, bucket.ctx.txn)).version
+            version = (await self._opener.newest(place, NO_BYTES, bucket.ctx.txn)).version
         except ObjectNotFound:
             version = None
         if version is None or version.system.get("upload-id") != id_ or etag_of(version) != _etag_asked(wanted):

@@ -15,9 +15,10 @@ from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import Body, InMemory
+from objstore.proxy.found import NO_BYTES, Found, Part
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.operations import Context, ReadRequest
-from objstore.proxy.reads import NO_BYTES, Finder, Found, Part
+from objstore.proxy.reads import Finder
 from objstore.proxy.tables import Tables
 
 

@@ -8,16 +8,15 @@ replica had is in quarantine, and nobody has it or something newer: such an obje
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
-from crc32c import crc32c
-
-from objstore.formats.messages import GetObject, ObjectHeld, ObjectReply
+from objstore.formats.messages import GetObject, ObjectReply
 from objstore.model.errors import Code, NodeError, Unavailable
 from objstore.model.lost import NONE
 from objstore.model.quorum import NOTHING, Read, ReadQuorum, majority, outvoted
 from objstore.model.version import Version
 from objstore.placement.places import ObjectPlace, Placement, Replica
 from objstore.proxy.completion import Completion, Spread
+from objstore.proxy.found import Found, Part, is_sound
+from objstore.proxy.leanreads import LeanRead
 from objstore.proxy.nodes import FanOut, Nodes
 from objstore.rpc.interface import Outcome
 
@@ -25,39 +24,6 @@ SEARCHES_MAX = 8
 UNDER_WAY_S = 0.03
 """A change under conditions takes about so long from its promises to its majority."""
 Settle = Callable[[ObjectPlace, str], Awaitable[None]]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """The newest version, None when there is none; then `tombstone` is the deletion's timestamp, 0 for none.
-
-    `body` holds the bytes asked for when a holder sent them along. `holders` answered that they have this version; `others`
-    are the remaining primaries, which may have it too.
-    """
-
-    version: Version | None
-    tombstone: int
-    body: bytes | None
-    holders: tuple[Replica, ...]
-    others: tuple[Replica, ...]
-
-    @property
-    def timestamp(self) -> int:
-        """The newest change of any kind; 0 for none."""
-        return max(self.version.order) if self.version is not None else self.tombstone
-
-
-NOTHING_FOUND = Found(None, 0, None, (), ())
-
-
-class Part(msgspec.Struct, frozen=True):
-    """What to send along: `length` bytes from `start` (see GetObject), when they are at most `inline_max`; -1 for none."""
-
-    inline_max: int
-    start: int = 0
-    length: int = -1
-
-
-NO_BYTES = Part(-1)
 
 
 class Finder:
@@ -79,12 +45,10 @@ class Finder:
         self._turn += 1
         order = self.nodes.failures.order(place.replicas, self._turn)
         if not everywhere:
-            lean = _Search(self.nodes, place, part, txn, order, lean=True)
-            try:
-                if await lean.run(everywhere=False) is Read.DONE and lean.plain:
-                    return lean.found()
-            finally:
-                lean.fan.cancel()
+            found = await LeanRead(self.nodes, place, order, txn).run(part)
+            if found is not None:
+                return found
+            order = self.nodes.failures.order(place.replicas, self._turn)
         replaced = False
         for number in range(SEARCHES_MAX):
             search = _Search(self.nodes, place, part, txn, order, eager=replaced or not everywhere)
@@ -154,8 +118,6 @@ class _Search:
     __slots__ = (
         "_bytes_from",
         "_eager",
-        "_held",
-        "_lean",
         "_next",
         "_order",
         "_part",
@@ -171,12 +133,8 @@ class _Search:
         "txn",
     )
 
-    def __init__(
-        self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int], *, lean: bool = False, eager: bool = False
-    ) -> None:
-        """`lean`: the bytes come from one, the others say only what they have. `eager`: all send the
-        bytes, as what one has may be replaced before it is asked again.
-        """
+    def __init__(self, nodes: Nodes, place: ObjectPlace, part: Part, txn: str, order: list[int], *, eager: bool = False) -> None:
+        """`eager`: all send the bytes, as what one has may be replaced before it is asked again."""
         self.nodes = nodes
         self.place = place
         self.txn = txn
@@ -193,10 +151,7 @@ class _Search:
         self._wanted = majority(len(order))
         self._next = 0
         self._bytes_from = -1
-        self._lean = lean
         self._eager = eager
-        self._held: list[int] = []
-        """Who has what is newest, and said no more of it."""
 
     async def run(self, everywhere: bool) -> Read:
         for _ in range(len(self._order) if everywhere else self._wanted):
@@ -234,7 +189,7 @@ class _Search:
             self._bytes_from = i
             request = GetObject(target, place.hash, place.name, part.inline_max, part.start, part.length)
         else:
-            request = GetObject(target, place.hash, place.name, lean=self._lean)
+            request = GetObject(target, place.hash, place.name)
         self.quorum.asked()
         self.fan.call(i, address, request)
 
@@ -244,12 +199,9 @@ class _Search:
         return not self.nodes.failures.troubled(self.place.replicas[self._bytes_from].address)
 
     def take(self, index: int, outcome: Outcome) -> None:
-        if isinstance(outcome, ObjectReply) and self._sound(outcome):
+        if isinstance(outcome, ObjectReply) and is_sound(outcome, self.place.name):
             self.replies[index] = outcome
             self.quorum.answered(index, outcome.version.order)
-        elif isinstance(outcome, ObjectHeld):
-            self._held.append(index)
-            self.quorum.answered(index, outcome.order)
         elif isinstance(outcome, NodeError) and outcome.code is Code.NOT_FOUND:
             deleted = outcome.timestamp
             self.quorum.answered(index, (deleted, deleted) if deleted else NOTHING)
@@ -258,18 +210,6 @@ class _Search:
             self.quorum.answered(index, NOTHING)
         else:
             self.quorum.failed(index)
-
-    def _sound(self, reply: ObjectReply) -> bool:
-        """About this object, and as it was read."""
-        if reply.version.name != self.place.name or reply.version.deleted:
-            return False
-        return reply.body is None or crc32c(reply.body) == reply.crc
-
-    @property
-    def plain(self) -> bool:
-        """All that answered agree, and what is newest came along: nothing is to be completed, or to be doubted."""
-        quorum = self.quorum
-        return quorum.unanimous and self.lost == NONE and (not self._held or bool(self.replies))
 
     def split(self) -> list[int]:
         """The primaries with older data than the newest and a newer POST, which applies to the newest too. A majority has each of
@@ -323,6 +263,5 @@ class _Search:
                 holders.append(primaries[index] if index < len(primaries) else self.extra[index - len(primaries)])
         if version is None:
             return Found(None, newest[0], None, (), ())
-        holders += [primaries[index] for index in self._held if quorum.orders[index] == newest]
         others = tuple([primaries[i] for i in self._order if i not in quorum.orders])
         return Found(version, 0, body, tuple(holders), others)

@@ -19,12 +19,13 @@ from objstore.placement.places import ObjectPlace, Placement
 from objstore.proxy.access import Access
 from objstore.proxy.bodies import InMemory
 from objstore.proxy.completion import Completion
+from objstore.proxy.found import NO_BYTES
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.opening import Opener, etag_of, modified_s
 from objstore.proxy.operations import Context, NewObject, PutResult, Upload
 from objstore.proxy.proposals import Attempt, Ballot, Change, Proposer, attempted
 from objstore.proxy.quotas import Quotas
-from objstore.proxy.reads import NO_BYTES, Finder
+from objstore.proxy.reads import Finder
 from objstore.proxy.tables import Tables
 from objstore.proxy.uploads import Streams
 from objstore.proxy.writes import RequestFor, Writer, Written

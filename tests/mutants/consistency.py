@@ -60,10 +60,17 @@ CONSISTENCY = (
     # --- reads that hear of a second replica only what it holds
     Mutant(
         "the bytes at hand are told though others have newer ones",
-        "objstore/proxy/reads.py",
-        "return quorum.unanimous and self.lost == NONE and",
-        "return self.lost == NONE and",
+        "objstore/proxy/leanreads.py",
+        "        if order is None or order != self._newest:\n",
+        "        if order is None:\n",
         f"{PROXY}/test_lean_reads.py -k newer_than_the_bytes",
+    ),
+    Mutant(
+        "a read believes two replicas that never heard of an object",
+        "objstore/proxy/leanreads.py",
+        "            if order == _NOTHING and len(",
+        "            if False and len(",
+        f"{PROXY}/test_faults.py -k last_copy",
     ),
     Mutant(
         "what a replica holds is not asked for",

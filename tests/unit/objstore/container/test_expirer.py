@@ -15,8 +15,8 @@ from objstore.model.names import ObjectName
 from objstore.model.rows import ObjectRow
 from objstore.model.timestamps import from_seconds, seconds_of
 from objstore.placement.places import Placement
+from objstore.proxy.found import Found
 from objstore.proxy.operations import NewObject
-from objstore.proxy.reads import Found
 from objstore.proxy.store import ClusterStore
 from tests.unit.objstore.object.replicas import equal
 from tests.unit.objstore.proxy.cleaned import CleaningCluster, cleaning

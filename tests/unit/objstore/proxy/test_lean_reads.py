@@ -89,3 +89,24 @@ async def test_the_bytes_come_from_another_where_the_first_is_down(tmp_path: Pat
             cluster.network.fault(node.address).down = True
             assert await get(store, name) == b"body"
             cluster.network.heal()
+
+
+async def test_what_nobody_ever_heard_of_is_asked_of_all_once(tmp_path: Path) -> None:
+    """A disk that was replaced by an empty one never heard of it either."""
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        asked = Asked(cluster)
+        with pytest.raises(ObjectNotFound):
+            await get(store, name)
+        assert sorted(number for number, _ in asked.questions) == [0, 1, 2]
+
+
+async def test_whoever_hangs_is_not_asked_first_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        await put(store, name, b"body")
+        cluster.network.fault(cluster.nodes[0].address).hung = True
+        asked = Asked(cluster)
+        assert [await get(store, name) for _ in range(6)] == [b"body"] * 6
+        # Two for each read, and twice two where the one that hangs was asked before anybody knew.
+        assert len([number for number, _ in asked.questions if number]) <= 6 * 2 + 2
