@@ -1,6 +1,9 @@
 """`make steady`: how even the answers are, and whether memory grows, over minutes of mixed load beside a probe of the disk.
 
-    python -m bench.steady [--minutes 10] [--connections 64]
+    python -m bench.steady [--minutes 10] [--connections 64] [--names 20000]
+
+PUTs go round over `--names` names: after a round no more is stored than before, and memory tells what requests leave behind. With
+`--names 0` each PUT makes an object that was not there, which nodes remember.
 
 Intervals in which the probe, which writes and syncs 4 KiB in a loop, stalls are left out of the latencies, and printed.
 """
@@ -45,7 +48,8 @@ class Taken:
 class Mixed:
     """One run of requests by weight, each kind with its times."""
 
-    def __init__(self, cluster: Cluster, requests: Requests, seed: int) -> None:
+    def __init__(self, cluster: Cluster, requests: Requests, seed: int, names: int) -> None:
+        """`names`: over how many PUTs go, 0 for no end."""
         self.taken = {kind: Taken() for kind in WEIGHTS}
         self.memory: dict[int, int] = {}
         self.done = 0
@@ -55,6 +59,10 @@ class Mixed:
         self._new = itertools.count()
         self._gone = itertools.count()
         self._made = 0
+        self._names = names
+
+    def _name(self, number: int) -> str:
+        return f"new-{number % self._names if self._names else number:08d}"
 
     def next(self, weights: dict[str, int]) -> tuple[str, bytes]:
         """A kind, and a request of it."""
@@ -62,9 +70,9 @@ class Mixed:
         make = self._requests.make
         if kind == "PUT":
             self._made = next(self._new)
-            return kind, make("PUT", f"/bench/new-{self._made:08d}", self._requests.body)
+            return kind, make("PUT", f"/bench/{self._name(self._made)}", self._requests.body)
         if kind == "DELETE" and self._made > DELETE_LAG:
-            return kind, make("DELETE", f"/bench/new-{next(self._gone):08d}")
+            return kind, make("DELETE", f"/bench/{self._name(next(self._gone))}")
         if kind == "list":
             return kind, make("GET", f"/bench?limit=100&marker=object-{self._random.randrange(KEYS):07d}")
         kind = "GET" if kind == "DELETE" else kind  # there is nothing to delete yet
@@ -121,6 +129,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of mixed load")
     parser.add_argument("--seconds", type=float, default=20.0, help="of GETs alone, and of PUTs alone")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--names", type=int, default=20_000, help="over how many names PUTs go; 0: each makes a new object")
     args = parser.parse_args()
     uvloop.install()
     with running() as cluster:
@@ -134,17 +143,17 @@ async def steady(cluster: Cluster, args: argparse.Namespace) -> None:
     await drive(connections[:1], lambda _n: requests.make("PUT", "/bench", b""), 10, 1)
     await drive(connections, requests.put, 300, KEYS)
     for kind in ("GET", "PUT"):
-        mixed = Mixed(cluster, requests, 1)
+        mixed = Mixed(cluster, requests, 1, args.names)
         with probing(cluster.data) as stalls:
             await mixed.run(connections, args.seconds, {kind: 1})
         report(f"{kind} alone, {args.connections} connections", stalls, [even(kind, mixed.taken[kind], stalls)])
-    mixed = Mixed(cluster, requests, 2)
+    mixed = Mixed(cluster, requests, 2, args.names)
     with probing(cluster.data) as stalls:
         await mixed.run(connections, args.minutes * 60, WEIGHTS)
     mixed.look_at_memory()
     found = [even(kind, taken, stalls) for kind, taken in mixed.taken.items()]
     memory = [f"memory after {at:,} requests {size / (1 << 20):.0f} MiB" for at, size in mixed.memory.items()]
-    begin, end = min(mixed.memory), max(mixed.memory)
+    begin, end = min(mixed.memory), max([at for at in mixed.memory if at in MEMORY_AT] or mixed.memory)
     memory.append(f"{mixed.memory[end] / mixed.memory[begin] - 1:+.1%} from request {begin:,} to {end:,}")
     report(f"mixed load of {args.minutes:g} minutes", stalls, [*found, *memory])
 

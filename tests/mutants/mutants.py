@@ -7,6 +7,7 @@ The text must occur exactly once in the file; a change of the code that moves it
 from tests.mutants.buckets import BUCKET_MUTANTS
 from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
+from tests.mutants.contention import CONTENTION
 from tests.mutants.journal import JOURNAL
 from tests.mutants.listings import LISTINGS
 from tests.mutants.mutant import Mutant
@@ -261,6 +262,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,
+    *CONTENTION,
     *LISTINGS,
     *UPLOADS,
     *SIGNATURES,

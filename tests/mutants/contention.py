@@ -1,0 +1,44 @@
+"""What keeps clients from waiting for what is slow or superseded."""
+
+from tests.mutants.mutant import Mutant
+
+OBJECT = "tests/unit/objstore/object"
+PROXY = "tests/unit/objstore/proxy"
+
+CONTENTION = (
+    Mutant(
+        "an older version is left to a newer one that a promise came between",
+        "objstore/object/writer.py",
+        "                coming.keep(partial(is_newer, subject, before, missed))\n",
+        "                pass\n",
+        f"{OBJECT}/test_overtaking.py",
+    ),
+    Mutant(
+        "versions that were left to one that failed are acknowledged",
+        "objstore/object/overtaking.py",
+        "        self._end(self._behind, self.stored)\n",
+        "        self._end(self._behind, Stored(True, True))\n",
+        f"{OBJECT}/test_overtaking.py",
+    ),
+    Mutant(
+        "a reader takes a version that no majority holds",
+        "objstore/model/quorum.py",
+        "if order != self.newest and orders.count(order) >= self._wanted)",
+        "if order != self.newest)",
+        "tests/unit/objstore/model/test_quorum.py",
+    ),
+    Mutant(
+        "background jobs do not wait for clients",
+        "objstore/runtime/pacing.py",
+        "        if self.served == self._seen:\n",
+        "        if True:\n",
+        f"{OBJECT}/test_yielding.py",
+    ),
+    Mutant(
+        "a replica whose disk is slow is waited for",
+        "objstore/proxy/nodes.py",
+        "                self.nodes.failures.lagged(address)\n",
+        "                pass\n",
+        f"{PROXY}/test_slow_peers.py",
+    ),
+)
