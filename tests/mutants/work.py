@@ -27,10 +27,10 @@ WORK = (
         COUNTED,
     ),
     Mutant(
-        "directories are synced twice",
-        "objstore/runtime/filesystem.py",
-        "                os.fsync(fd)\n",
-        "                os.fsync(fd)\n                os.fsync(fd)\n",
+        "the journal is synced twice",
+        "objstore/runtime/journal.py",
+        "            self._current().file.sync()\n            return self._number - 1\n",
+        "            self._current().file.sync()\n            self._current().file.sync()\n            return self._number - 1\n",
         COUNTED,
     ),
 )
