@@ -36,7 +36,9 @@ class Coming:
 
     def is_overtaken(self) -> bool:
         """At its turn: whether a newer one waits, to which it is left now; then `outcome` tells. Else it waits no more."""
-        newest = max(self._among, key=lambda one: one.timestamp)
+        # One to which others were left is not left to another: else none would be written while newer ones keep coming.
+        heirs = [one for one in self._among if one._behind and one.timestamp >= self.timestamp]
+        newest = max(heirs or self._among, key=lambda one: one.timestamp)
         self._wait_no_more()
         if newest is self:
             return False

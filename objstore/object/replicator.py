@@ -56,6 +56,8 @@ CLAIM_S = 30.0
 BLOCK_PARTITIONS = 256
 PARTITIONS_AT_ONCE_MAX = 4
 PUSHES_AT_ONCE_MAX = 16
+PUSHES_IN_TURN = 16
+"""So many objects are sent between two turns, see Yielding."""
 ERRORS_LOGGED_MAX = 3
 
 
@@ -118,6 +120,7 @@ class ObjectReplicator:
         self._horizon = horizon
         self._yielding = yielding
         self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE_MAX)
+        self._begun = 0
         self._errors_logged = 0
 
     async def run_once(self) -> dict[str, int]:
@@ -301,7 +304,9 @@ class ObjectReplicator:
         async def push(hash_: bytes, files: Files, held: Files) -> None:
             place = Place(partition_directory(block.policy, partition), hash_)
             async with self._pushes:
-                await self._yielding.turn()
+                self._begun += 1
+                if self._begun % PUSHES_IN_TURN == 0:  # a turn for each would outlast the claim of a partition
+                    await self._yielding.turn()
                 try:
                     sent = await self._pusher.push(block.holdings.device, self._push(place, block.policy, peer, held))
                 except NodeError as error:

@@ -47,7 +47,7 @@ class LeanRead:
         try:
             return self._found() if await self._waiter else None
         finally:
-            self.alarm = 0
+            self.alarm, self._reply = 0, None  # the alarm keeps this for a while, and need not keep the bytes
             for one in self._begun:
                 if one is not None:
                     one.cancel()

@@ -49,7 +49,8 @@ class Finder:
             if found is not None:
                 return found
             order = self.nodes.failures.order(place.replicas, self._turn)
-        replaced = False
+        replaced, floor = False, NOTHING
+        # The first search met a replica of whatever was acknowledged: nothing older than what it saw is told.
         for number in range(SEARCHES_MAX):
             search = _Search(self.nodes, place, part, txn, order, eager=replaced or not everywhere)
             try:
@@ -59,11 +60,13 @@ class Finder:
             split = search.split()
             if split:
                 await self._push_newest(search, split, len(split))
-            elif replaced and (settled := search.settled()) is not None:
+            elif replaced and (settled := search.settled()) is not None and settled >= floor:
                 return search.found(settled)
             elif await self._believe(search, step, number):
                 return search.found()
             replaced = search.replaced
+            if replaced and floor == NOTHING:
+                floor = search.quorum.newest
         raise Unavailable("others keep changing the object, or its newest data and metadata are on different replicas")
 
     async def _believe(self, search: "_Search", step: Read, number: int) -> bool:

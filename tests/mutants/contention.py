@@ -41,4 +41,18 @@ CONTENTION = (
         "                pass\n",
         f"{PROXY}/test_slow_peers.py",
     ),
+    Mutant(
+        "a reader falls back to what is older than it saw at first",
+        "objstore/proxy/reads.py",
+        " is not None and settled >= floor:",
+        " is not None:",
+        f"{PROXY}/test_replaced.py",
+    ),
+    Mutant(
+        "versions that keep coming keep all from being written",
+        "objstore/object/overtaking.py",
+        "max(heirs or self._among,",
+        "max(self._among,",
+        f"{OBJECT}/test_overtaking.py",
+    ),
 )

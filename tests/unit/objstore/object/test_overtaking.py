@@ -66,3 +66,16 @@ async def test_what_the_newest_fails_with_is_its_own(node: Node) -> None:
     with pytest.raises(NodeError):
         await newer
     assert (await node.get()).body == b"1"
+
+
+async def test_versions_that_keep_coming_do_not_keep_all_from_being_written(node: Node) -> None:
+    await node.put(b"0", 0)
+    before, tasks = node.disk.figures.changes, list[asyncio.Task[Stored]]()
+    async with node.device.locks.of(node.place):
+        tasks += [asyncio.create_task(node.put(b"x", 1 + n / 1000)) for n in range(20)]
+        await asyncio.sleep(0.01)
+    for n in range(20, 1000):  # one more in each round of the event loop
+        tasks.append(asyncio.create_task(node.put(b"x", 1 + n / 1000)))
+        await asyncio.sleep(0)
+    assert node.disk.figures.changes > before and sum(task.done() for task in tasks) > 20
+    await asyncio.gather(*tasks, return_exceptions=True)
