@@ -15,7 +15,7 @@ from objstore.app.children import Kind
 
 PROGRAM = ("-m", "objstore.app.process")
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
-"""For glibc, which else gives each thread an arena of its own: half of what a storage node took was free in one of eleven. Threads
+"""For glibc, which else gives each thread an arena of its own: half of what a storage node took was free in one of ten. Threads
 that hold the interpreter's lock one at a time have nothing to gain by them. What the environment says already stays.
 """
 
