@@ -49,6 +49,13 @@ CONTENTION = (
         f"{PROXY}/test_replaced.py",
     ),
     Mutant(
+        "a reader goes on after what is replaced again and again",
+        "objstore/proxy/reads.py",
+        " is not None and settled >= floor:",
+        " is not None and False:",
+        f"{PROXY}/test_replaced.py",
+    ),
+    Mutant(
         "versions that keep coming keep all from being written",
         "objstore/object/overtaking.py",
         "max(heirs or self._among,",

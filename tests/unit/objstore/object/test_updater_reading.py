@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Container
 
+import pytest
+
 from objstore.formats.pending import Scan
 from tests.unit.objstore.object.rig import CONTAINER, Node, Rig
 from tests.unit.objstore.object.test_index_updates import forget_failures, updater_pass
 
 
-async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pending(rig: Rig, node: Node) -> None:
+async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pending(
+    rig: Rig, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig.wire.down.add(CONTAINER)
     await node.put(b"x", 1)
     loop, read = asyncio.get_running_loop(), node.log.read
@@ -18,9 +22,9 @@ async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pendin
         asyncio.run_coroutine_threadsafe(node.put(b"y", 2, name="/acc/con/late", hash_=b"l" * 16), loop).result(5.0)
         return found
 
-    node.log.read = read_while_others_write  # type: ignore[method-assign]
-    assert (await updater_pass(node))["dropped"] == 0
-    node.log.read = read  # type: ignore[method-assign]
+    with monkeypatch.context() as patched:
+        patched.setattr(node.log, "read", read_while_others_write)
+        assert (await updater_pass(node))["dropped"] == 0
     assert node.server.report("d1") == (2, 0)
     rig.wire.down.clear()
     forget_failures(node)
@@ -28,7 +32,7 @@ async def test_a_row_that_becomes_pending_while_its_segment_is_read_stays_pendin
     assert set(rig.rows) == {"obj", "late"}
 
 
-async def test_the_updater_reads_what_it_has_to_send_alone(rig: Rig) -> None:
+async def test_the_updater_reads_what_it_has_to_send_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment may hold thousands of records, mostly cleared ones, and each takes more memory than its bytes."""
     node = await rig.node(journal=False)
     read, found = node.log.read, []
@@ -37,7 +41,7 @@ async def test_the_updater_reads_what_it_has_to_send_alone(rig: Rig) -> None:
         found.append(read(segment, wanted))
         return found[-1]
 
-    node.log.read = reading  # type: ignore[method-assign]
+    monkeypatch.setattr(node.log, "read", reading)
     rig.wire.down.add(CONTAINER)
     await node.put(b"x", 1)
     rig.wire.down.clear()

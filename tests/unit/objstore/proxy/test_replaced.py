@@ -14,8 +14,10 @@ from tests.unit.objstore.proxy.proposing import leave, made
 SLOPPY = Policies([Policy(0, "sloppy", default=True, sloppy=True)])
 
 
-def overwrite_before_push(cluster: Cluster, node: int, name: ObjectName, body: bytes) -> None:
-    """When `node` is to push what it has, the first bit of an overwrite has just arrived there; the rest is on its way."""
+def overwrite_before_push(cluster: Cluster, node: int, name: ObjectName, body: bytes, others: bytes = b"") -> None:
+    """When `node` is to push what it has, the first bit of an overwrite has just arrived there; the rest is on its way.
+    `others`: what all others got just before.
+    """
     handlers = cluster.nodes[node].dispatcher.handlers
     handler, lock = handlers[PushObject], asyncio.Lock()
     done: list[int] = []
@@ -23,6 +25,8 @@ def overwrite_before_push(cluster: Cluster, node: int, name: ObjectName, body: b
     async def push(request: Message, context: CallContext) -> Message:
         async with lock:
             if not done:
+                if others:
+                    await leave(cluster, name, others, *({0, 1, 2} - {node}))
                 done.append(await leave(cluster, name, body, node))
         return await handler(request, context)
 
@@ -55,3 +59,13 @@ async def test_an_empty_disk_and_a_replica_that_missed_it_do_not_outvote_what_is
         cluster.nodes[1].object._devices["d1"].index.forget(partition)
         overwrite_before_push(cluster, 2, name, b"third")
         assert await get(cluster.store(), name) in (b"second", b"third")
+
+
+async def test_what_a_majority_has_by_then_is_told_where_the_newest_was_replaced(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        store, name = await made(cluster)
+        await put(store, name, b"first")
+        await leave(cluster, name, b"second", 2)
+        overwrite_before_push(cluster, 2, name, b"fourth", others=b"third")
+        seen = [await get(store, name) for _ in range(3)]
+        assert b"third" in seen and seen == sorted(seen, key=[b"first", b"third", b"fourth"].index)
