@@ -52,9 +52,11 @@ class Yielding:
 
     async def turn(self) -> None:
         """Before each piece of work: some objects, a database."""
-        if self.served == self._seen:
+        if self.served == self._seen and not self._turn.locked():
             return
-        async with self._turn:
+        async with self._turn:  # who comes while another waits has the next turn, and does not go along with that one
+            if self.served == self._seen:
+                return
             self._seen = self.served
             begun = self._clock.monotonic()
             await asyncio.sleep(0)

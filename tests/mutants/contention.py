@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 OBJECT = "tests/unit/objstore/object"
 PROXY = "tests/unit/objstore/proxy"
+TABLES = "tests/unit/objstore/tables"
 
 CONTENTION = (
     Mutant(
@@ -30,9 +31,30 @@ CONTENTION = (
     Mutant(
         "background jobs do not wait for clients",
         "objstore/runtime/pacing.py",
-        "        if self.served == self._seen:\n",
+        "        if self.served == self._seen and not self._turn.locked():\n",
         "        if True:\n",
         f"{OBJECT}/test_yielding.py",
+    ),
+    Mutant(
+        "who comes while another job waits goes along with its turn",
+        "objstore/runtime/pacing.py",
+        "        if self.served == self._seen and not self._turn.locked():\n",
+        "        if self.served == self._seen:\n",
+        "tests/unit/objstore/runtime/test_pacing.py",
+    ),
+    Mutant(
+        "replicators of databases do not wait for clients",
+        "objstore/tables/replicator.py",
+        "                await self._yielding.turn()\n",
+        "",
+        f"{TABLES}/test_yielding.py",
+    ),
+    Mutant(
+        "auditors of databases do not wait for clients",
+        "objstore/tables/auditor.py",
+        "        await self._yielding.turn()\n",
+        "",
+        f"{TABLES}/test_yielding.py",
     ),
     Mutant(
         "a replica whose disk is slow is waited for",

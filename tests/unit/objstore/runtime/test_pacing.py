@@ -58,7 +58,23 @@ async def test_a_job_waits_for_clients_before_each_piece_of_work_and_for_other_j
             await yielding.turn()
 
     await asyncio.gather(job(), job())
-    assert clock.seconds - started == pytest.approx(20 * PAUSE_MIN_S, abs=1e-3)
+    # The very last turn goes on at once: nobody was served since the one before began.
+    assert clock.seconds - started == pytest.approx(19 * PAUSE_MIN_S, abs=1e-3)
+
+
+async def test_jobs_that_come_at_once_have_one_turn_after_the_other() -> None:
+    clock = SetClock()
+    yielding, started = Yielding(clock), clock.seconds
+    waited = []
+
+    async def job() -> None:
+        await yielding.turn()
+        waited.append(clock.seconds - started)
+        yielding.served += 1
+
+    yielding.served += 1
+    await asyncio.gather(job(), job(), job())
+    assert waited == pytest.approx([PAUSE_MIN_S, 2 * PAUSE_MIN_S, 3 * PAUSE_MIN_S], abs=1e-3)
 
 
 async def test_the_busier_the_loop_the_longer_a_job_waits() -> None:
