@@ -9,7 +9,7 @@ from objstore.api.reply import Reply
 from objstore.api.s3.call import Call, Site
 from objstore.api.s3.dates import iso_date
 from objstore.api.s3.errors import invalid_argument
-from objstore.api.s3.xml import TYPE_FIELD, document, group, leaf, owner_of
+from objstore.api.s3.xml import TYPE_FIELD, document, escape, group, leaf, owner_of
 from objstore.formats.messages import Query
 from objstore.model.rows import ObjectRow, Subdir
 
@@ -92,11 +92,6 @@ class ListingHandlers:
         return Reply(200, [TYPE_FIELD], document("ListBucketResult", [*head, *contents]))
 
 
-def shown_row_etag(row: ObjectRow) -> str:
-    """A row's etag with quotes; a large object's is kept beside that of its manifest."""
-    return f'"{row.etag.partition(_SLO_ETAG)[2] or row.etag}"'
-
-
 def _contents(
     call: Call,
     rows: list[ObjectRow | Subdir],
@@ -106,16 +101,20 @@ def _contents(
     element: str = "Contents",
     more: Sequence[str] = (),
 ) -> list[str]:
-    """The entries of a page; `more` goes into each object's."""
-    owner = (owner_of(call.owner_id),) if owners else ()
+    """The entries of a page; `more` goes into each object's. Few calls for each row: a page has up to 1,000."""
+    between = f"{''.join(more)}<Size>"
+    end = f"</Size>{owner_of(call.owner_id) if owners else ''}<StorageClass>STANDARD</StorageClass></{element}>"
     contents, prefixes = [], []
     for row in rows:
         if isinstance(row, Subdir):
             prefixes.append(group("CommonPrefixes", (leaf("Prefix", show(row.name)),)))
             continue
-        changed = max(row.meta_timestamp, row.timestamp)
-        fields = (leaf("Key", show(row.name)), leaf("LastModified", iso_date(changed)), leaf("ETag", shown_row_etag(row)))
-        contents.append(group(element, (*fields, *more, leaf("Size", row.size), *owner, leaf("StorageClass", "STANDARD"))))
+        changed = iso_date(row.meta_timestamp if row.meta_timestamp > row.timestamp else row.timestamp)
+        etag = row.etag.partition(_SLO_ETAG)[2] or row.etag  # a large object's is kept beside that of its manifest
+        contents.append(
+            f"<{element}><Key>{escape(show(row.name))}</Key><LastModified>{changed}</LastModified>"
+            f"<ETag>&quot;{escape(etag)}&quot;</ETag>{between}{row.size}{end}"
+        )
     return contents + prefixes
 
 

@@ -46,6 +46,8 @@ def escape(text: str) -> str:
     >>> escape('a&b\\r')
     'a&amp;b&#xd;'
     """
+    if not _SPECIAL.search(text):
+        return text
     return _SPECIAL.sub(lambda found: _NAMED.get(found[0]) or f"&#x{ord(found[0]):x};", text)
 
 
