@@ -25,6 +25,8 @@ from objstore.app.config import Config
 from objstore.app.configfile import ConfigError, load_config
 from objstore.app.failure import Failure
 from objstore.app.logging import start_logging
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.trimming import glibc_trim, keep_trimmed
 
 if TYPE_CHECKING:
     from objstore.app.graph import Graph
@@ -84,6 +86,7 @@ async def _serve(config: Config, options: argparse.Namespace, control: socket.so
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         control.sendall(b"ready\n")
         log.info("ready", extra={"pid": os.getpid()})
+        graph.run("memory trimming", keep_trimmed(SystemClock(), glibc_trim()))
         await ending
         log.info("ending")
     finally:

@@ -185,7 +185,8 @@ class RpcClient(CallsAsTasks):
         peer.streams -= 1
         if not connection.alive or self._closed:
             return
-        if len(peer.idle) < self._station.knobs.idle_streams_per_peer_max:
+        knobs, idle = self._station.knobs, sum(len(one.idle) for one in self._peers.values())
+        if len(peer.idle) < knobs.idle_streams_per_peer_max and idle < knobs.idle_streams_max:
             peer.idle.append(connection)
         else:
             connection.close("enough idle connections")

@@ -40,6 +40,7 @@ FRAME_HEAD_BYTES = _FRAME.size
 FRAME_HEAD_BYTES_MAX = FRAME_HEAD_BYTES + 2 * 255
 COPIED_BYTES_MAX = 1 << 14
 BUFFER_BYTES = 144 << 10  # two packets with a body of 64 KiB, read at once and used where they are
+STREAM_BUFFER_BYTES = 16 << 10  # for a stream's messages and small chunks: large ones go to ChunkMemory
 BLOCKS_MAX = 16  # of at most a chunk each: enough for two streams that are read as fast as they come
 STREAM_CHUNK_BYTES_MIN = 1 << 16
 TIMEOUT_MS_MAX = 0xFFFFFFFF
@@ -171,6 +172,13 @@ class PacketReader:
     def end_stream(self) -> None:
         """No more chunks are to be expected soon."""
         self._streaming = False
+
+    def close(self) -> None:
+        """Nothing comes any more. The buffers are freed now, not when the collector of cycles finds what had them: it counts
+        objects, not their bytes, so that may be hours later.
+        """
+        self._buffer = memoryview(b"")
+        self._large = None
 
     def received(self, count: int) -> list[Event]:
         """`count` bytes were put into the buffer. Returns what is complete and authentic, in order. Raises ProtocolError."""

@@ -9,8 +9,17 @@ from typing import Any, Protocol, cast
 
 from objstore.model.octets import Octets
 from objstore.rpc.counters import RpcCounters
-from objstore.rpc.frames import FRAME_HEAD_BYTES_MAX, ChunkMemory, Event, PacketReader, PacketWriter, ProtocolError
-from objstore.rpc.handshake import ClientHandshake, HandshakeError, ServerHandshake, Session
+from objstore.rpc.frames import (
+    BUFFER_BYTES,
+    FRAME_HEAD_BYTES_MAX,
+    STREAM_BUFFER_BYTES,
+    ChunkMemory,
+    Event,
+    PacketReader,
+    PacketWriter,
+    ProtocolError,
+)
+from objstore.rpc.handshake import MODE_CALLS, ClientHandshake, HandshakeError, ServerHandshake, Session
 from objstore.rpc.interface import PeerTimeout, PeerUnavailable
 from objstore.runtime import unixsockets
 from objstore.runtime.knobs import Knobs
@@ -147,6 +156,8 @@ class Link(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._pending.clear()
+        if self._reader is not None:
+            self._reader.close()
         self._wake(PeerUnavailable(self._reason))
         if self._conversation is not None:
             self._conversation.link_lost(self._reason)
@@ -179,6 +190,7 @@ class Link(asyncio.BufferedProtocol):
             None if self._keyless else session.receive_key,
             packet_bytes_max=self._knobs.packet_bytes_max,
             chunk_bytes_max=self._knobs.chunk_bytes_max,
+            buffer_bytes=BUFFER_BYTES if session.mode == MODE_CALLS else STREAM_BUFFER_BYTES,
         )
         self._greeting = memoryview(b"")
         self._conversation = self._authenticated(self, session)

@@ -36,7 +36,8 @@ class Knobs:
     chunk_bytes_max: int = 1 * MIB
     calls_in_flight_max: int = 2048
     connections_max: int = 4096
-    idle_streams_per_peer_max: int = 16
+    idle_streams_per_peer_max: int = 64
+    idle_streams_max: int = 256
     streams_per_peer_max: int = 256
     stream_buffer_bytes_max: int = 2 * MIB
     write_buffer_bytes_max: int = 1 * MIB

@@ -259,6 +259,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "    except BufferError:\n        return True",
         "tests/unit/objstore/rpc/test_chunkmemory.py",
     ),
+    Mutant(
+        "a lost connection holds its buffers",
+        "objstore/rpc/link.py",
+        "            self._reader.close()\n",
+        "            pass\n",
+        "tests/unit/objstore/rpc/test_client.py",
+    ),
     *BUCKET_MUTANTS,
     *CONDITIONS,
     *CONSISTENCY,

@@ -1,6 +1,7 @@
 """The calling side: connections are made, shared, remembered as broken, and made again."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -51,10 +52,11 @@ async def test_streams_use_connections_again(pair: Pair) -> None:
     assert pair.client.counters.connections_made == 2
 
 
-async def test_idle_connections_are_bounded(nodes: Nodes) -> None:
+@pytest.mark.parametrize("bound", ["idle_streams_per_peer_max", "idle_streams_max"])
+async def test_idle_connections_are_bounded(nodes: Nodes, bound: str) -> None:
     service = Service()
     address = await nodes.server(service.dispatcher)
-    client = nodes.client(knobs=Knobs(idle_streams_per_peer_max=2, streams_per_peer_max=5))
+    client = nodes.client(knobs=dataclasses.replace(Knobs(streams_per_peer_max=5), **{bound: 2}))
     exchanges = [await client.open(address, read(0), timeout_s=5) for _ in range(5)]
     with pytest.raises(PeerUnavailable, match="too many streams"):
         await client.open(address, read(0), timeout_s=5)
@@ -64,6 +66,15 @@ async def test_idle_connections_are_bounded(nodes: Nodes) -> None:
         await exchange.finish()
     await eventually(lambda: client.counters.connections == 2)
     (await client.open(address, read(0), timeout_s=5)).abort()
+
+
+async def test_a_lost_connection_holds_no_buffer(pair: Pair) -> None:
+    exchange = await pair.client.open(pair.address, read(10), timeout_s=5)
+    (link,) = pair.client._links
+    assert link._reader is not None and len(link._reader.get_buffer()) > 0
+    exchange.abort()
+    await eventually(lambda: link.lost)
+    assert len(link._reader._buffer) == 0
 
 
 async def test_refused_connections_fail_fast_for_a_while_and_come_back(nodes: Nodes) -> None:
