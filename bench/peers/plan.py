@@ -76,15 +76,13 @@ class Bench:
         self._say("waiting until all are idle ...")
         self._settle(self._scale.settle_s)
         self._measure_idle()
-        groups = [group for group in self._scale.works() if any(map(self._wanted, group))]
-        total = self._scale.rounds * len(self._sides) * sum(len(group) for group in groups)
-        for turn in range(self._scale.rounds):
-            self.figures.calibration.append(calibrate())
-            for group in groups:
-                for work in group:
-                    for place in range(len(self._sides)):
-                        self._measure(self._sides[(place + turn) % len(self._sides)], work, turn, total)
-                self._forget(group[0])
+        stages = [[group for group in stage if any(map(self._wanted, group))] for stage in self._scale.stages()]
+        total = self._scale.rounds * len(self._sides) * sum(len(group) for stage in stages for group in stage)
+        for stage in stages:
+            for turn in range(self._scale.rounds if stage else 0):
+                self.figures.calibration.append(calibrate())
+                for group in stage:
+                    self._measure_group(group, turn, total)
         self.figures.calibration.append(calibrate())
         self._measure_memory("end")
         for server in self._servers.values():
@@ -93,6 +91,13 @@ class Bench:
             except NotStarted as failure:
                 self.figures.failures.setdefault("processes", {})[server.name] = str(failure)
         return self.figures
+
+    def _measure_group(self, group: list[Work], turn: int, total: int) -> None:
+        """Every work, side after side; who is first changes from round to round."""
+        for work in group:
+            for place in range(len(self._sides)):
+                self._measure(self._sides[(place + turn) % len(self._sides)], work, turn, total)
+        self._forget(group[0])
 
     def _settle(self, longest_s: float) -> None:
         """Wait for the start, or the filling, to be over."""

@@ -80,11 +80,14 @@ class Scale:
         """The longest wait after this work."""
         return self.quiet_s if work.kind in CHANGES else min(self.quiet_s, READ_QUIET_S)
 
-    def works(self) -> list[list[Work]]:
-        """Works that belong together, since each of them needs what the ones before it left."""
-        groups = [[Work(kind, size, n) for kind in self.kinds] for n in self.connections for size in self.sizes]
-        groups += [[Work("list", names, n)] for names in self.listings for n in self.connections]
-        return [*groups, [Work("put", self.big, 1), Work("get", self.big, 1)]]
+    def stages(self) -> list[list[list[Work]]]:
+        """What is measured in one stage, in all its rounds, before anything larger is: what was written last is what a machine's
+        memory holds, and small reads are to find theirs there in every round. A stage is made of groups of works that belong
+        together, since each of them needs what the ones before it left.
+        """
+        kinds = [[[Work(kind, size, n) for kind in self.kinds] for n in self.connections] for size in self.sizes]
+        lists = [[Work("list", names, n)] for names in self.listings for n in self.connections]
+        return [kinds[0], lists, *kinds[1:], [[Work("put", self.big, 1), Work("get", self.big, 1)]]]
 
 
 FULL = Scale(
