@@ -48,4 +48,4 @@ def test_what_is_free_between_blocks_in_use_goes_back() -> None:
         pytest.skip("not run: this C library has no malloc_trim")
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     found = subprocess.run([sys.executable, "-c", FRAGMENTED], env=environment, capture_output=True, text=True, check=True)
-    assert int(found.stdout) > 60_000_000
+    assert int(found.stdout) > 30_000_000
