@@ -1,11 +1,12 @@
 """What a device promised to writers under conditions: to take no older change of an object than the one that is announced.
 
 A promise is an empty file whose name says all, so that it outlives a restart; it goes when its object is changed at that time or
-later, or when the writer gives it back. Why promises exist: docs/consistency.md.
+later, or when the writer gives it back. An object may have several: a later one that is given back leaves those before it, whose
+writers still rely on them. Why promises exist: docs/consistency.md.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from objstore.formats.filenames import HASH_BYTES
 from objstore.model.timestamps import from_text, to_text
@@ -22,10 +23,11 @@ class Promises:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._promised: dict[Place, int] = {}
+        self._promised: dict[Place, tuple[int, ...]] = {}
+        """In ascending order, none empty."""
 
     def __len__(self) -> int:
-        return len(self._promised)
+        return sum(map(len, self._promised.values()))
 
     def load(self) -> None:
         """Read what earlier processes promised. Blocking; raises OSError."""
@@ -36,38 +38,43 @@ class Promises:
             except ValueError:
                 logger.warning("unknown name among promises", extra={"path": f"{DIRECTORY}/{name}"})
                 continue
-            self._promised[place] = max(ballot, self._promised.get(place, 0))
+            self._promised[place] = tuple(sorted({*self._promised.get(place, ()), ballot}))
 
     def get(self, place: Place) -> int:
         """The timestamp below which no change of the object is taken; 0 for none."""
-        return self._promised.get(place, 0) if self._promised else 0
+        return self._promised[place][-1] if self._promised and place in self._promised else 0
 
     async def make(self, place: Place, ballot: int) -> None:
-        """Durable when it returns. When it fails, the promise may or may not outlive this process. Raises NodeError."""
-        old = self.superseded(place, ballot)
-        self._promised[place] = ballot
-        await self._disk.commit(Change(promise_path(place, ballot), b"", unlink=old, urgent=True))
+        """`ballot` is later than all before. Durable when it returns. When it fails, the promise may or may not outlive this
+        process. Raises NodeError.
+        """
+        self._promised[place] = (*self._promised.get(place, ()), ballot)
+        await self._disk.commit(Change(promise_path(place, ballot), b"", urgent=True))
 
     def superseded(self, place: Place, timestamp: int) -> list[str]:
         """The files to remove once the object was changed at `timestamp`."""
-        ballot = self.get(place)
-        return [promise_path(place, ballot)] if 0 < ballot <= timestamp else []
+        return [promise_path(place, ballot) for ballot in self._promised.get(place, ()) if ballot <= timestamp]
 
     def changed(self, place: Place, timestamp: int) -> None:
         """The object was changed at `timestamp`: promises of that time and before are kept."""
-        if 0 < self.get(place) <= timestamp:
-            del self._promised[place]
+        if place in self._promised:
+            self._keep(place, [ballot for ballot in self._promised[place] if ballot > timestamp])
 
     async def give_back(self, place: Place, ballot: int) -> None:
-        """Forget a promise, if it is still this one. Raises OSError."""
-        if self.get(place) == ballot:
+        """Forget a promise, if it still stands; others of the object stay. Raises OSError."""
+        if ballot in self._promised.get(place, ()):
             await self._disk.run(lambda: self._disk.fs.unlink(promise_path(place, ballot)))
-            if self.get(place) == ballot:
-                del self._promised[place]
+            self._keep(place, [one for one in self._promised.get(place, ()) if one != ballot])
+
+    def _keep(self, place: Place, ballots: Sequence[int]) -> None:
+        if ballots:
+            self._promised[place] = tuple(ballots)
+        else:
+            self._promised.pop(place, None)
 
     async def forget(self, unneeded: Callable[[Place, int], bool]) -> int:
         """Give back all promises for which `unneeded(place, ballot)`; returns how many. Raises OSError."""
-        found = [(place, ballot) for place, ballot in self._promised.items() if unneeded(place, ballot)]
+        found = [(place, one) for place, ballots in self._promised.items() for one in ballots if unneeded(place, one)]
         for place, ballot in found:
             await self.give_back(place, ballot)
         return len(found)

@@ -107,13 +107,29 @@ async def test_changes_below_a_promise_are_refused_and_those_above_keep_it(node:
         await prepare(node, second + 0.5)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_promise_that_is_given_back_leaves_those_before_it(rig: Rig, node: Node, restarted: bool) -> None:
+    """Whoever was promised 3 decides on what was there; nothing from before may come in because a later one gave up."""
+    await prepare(node, 3)
+    await prepare(node, 5)
+    if restarted:
+        await node.stop()
+        node = await rig.node()
+    await node.call(GiveBack(TARGET, HASH, at(5)))
+    for request in changes(2)[:2]:
+        assert await refused(node, request) == (Code.NEWER_EXISTS, at(3))
+    assert isinstance(await node.call(put_of(3)), Stored)
+    await gone(node)
+    await node.stop()
+
+
 async def test_a_promise_outlives_a_restart(rig: Rig, node: Node) -> None:
     await prepare(node, 3)
     await prepare(node, 5)
     await node.stop()
     again = await rig.node()
     assert await refused(again, put_of(4)) == (Code.NEWER_EXISTS, at(5))
-    assert len(promises(again)) == 1
+    assert len(promises(again)) == 2
     await again.call(put_of(5))
     await again.stop()
     assert promises(again) == []
