@@ -13,6 +13,7 @@ from objstore.formats.objectmeta import (
     Header,
     UnknownFormat,
     check_table,
+    crc_of_chunks,
     decode,
     decode_version,
     verify_chunks,
@@ -21,6 +22,7 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.version import Version
 from objstore.object.files import Files, Place
 from objstore.object.merge import merge_meta
+from objstore.rpc.interface import FilePiece
 from objstore.runtime.interface import FileSystem, OpenFile
 
 FOREIGN = "file of another object"
@@ -61,12 +63,11 @@ class OpenObject:
         first = start - start % CHUNK_BYTES
         end = min(start + length + -(start + length) % CHUNK_BYTES, self.header.body_size)
         data = self.file.pread(end - first, first)
+        table = self.load_table()
         try:
             if len(data) != end - first:
                 raise Damaged("body shorter than it was")
-            if self.table is None:
-                self.table = self.header.table or self._read_table()
-            crc = verify_chunks(data, first, self.table)
+            crc = verify_chunks(data, first, table)
         except Damaged as error:
             raise Corrupt(self.path, str(error), self.version.name) from error
         if len(data) == length:
@@ -74,8 +75,19 @@ class OpenObject:
         data = data[start - first : start - first + length]
         return data, crc32c(data)
 
-    def _read_table(self) -> bytes:
-        return check_table(self.header, self.file.pread(self.header.table_size, self.header.table_offset))
+    def piece(self, start: int, length: int) -> FilePiece:
+        """A piece of whole chunks as it should be, to be sent without a look at it. Reads nothing once the table is loaded."""
+        return FilePiece(self.file, start, length, crc_of_chunks(self.load_table(), start // CHUNK_BYTES, length // CHUNK_BYTES))
+
+    def load_table(self) -> bytes:
+        """The checksums of the body's chunks. Raises Corrupt."""
+        if self.table is None:
+            header = self.header
+            try:
+                self.table = header.table or check_table(header, self.file.pread(header.table_size, header.table_offset))
+            except Damaged as error:
+                raise Corrupt(self.path, str(error), self.version.name) from error
+        return self.table
 
 
 def open_object(fs: FileSystem, place: Place, timestamp: int, kind: FileKind, name: str) -> OpenObject:
@@ -173,10 +185,11 @@ def resolve_range(size: int, start: int, length: int) -> tuple[int, int]:
     return start, left if length < 0 else min(length, left)
 
 
-def verify_body(found: OpenObject, piece_bytes: int = 1 << 20) -> None:
-    """Read a whole body. Raises Corrupt."""
-    for start in range(0, found.header.body_size, piece_bytes):
-        found.read(start, min(piece_bytes, found.header.body_size - start))
+def verify_body(found: OpenObject, first: int = 0, end: int | None = None, piece_bytes: int = 1 << 20) -> None:
+    """Read a whole body, or its bytes [first, end). Raises Corrupt."""
+    end = found.header.body_size if end is None else end
+    for start in range(first, end, piece_bytes):
+        found.read(start, min(piece_bytes, end - start))
 
 
 def is_damaged(fs: FileSystem, place: Place, error: Corrupt) -> bool:

@@ -15,8 +15,9 @@ from objstore.model.errors import Code, NodeError
 from objstore.model.octets import Octets
 from objstore.rpc import guard
 from objstore.rpc.connection import TXN_BYTES_MAX, Station
+from objstore.rpc.filesending import send_file
 from objstore.rpc.frames import DONE, MESSAGE, OPEN, TIMEOUT_MS_MAX, Event, Frame, ProtocolError, frame_head
-from objstore.rpc.interface import CallContext, Chunk, PeerUnavailable
+from objstore.rpc.interface import CallContext, Chunk, FilePiece, PeerUnavailable, RunInThread
 from objstore.rpc.link import Link, expire
 from objstore.rpc.patience import Patience
 
@@ -119,6 +120,16 @@ class SocketExchange:
             self._link.send_chunk(part, crc32c(part))
             await self._progress(size)
 
+    async def send_file(self, piece: FilePiece, run: RunInThread) -> None:
+        """As Exchange."""
+        self._check()
+        try:
+            await send_file(self._link, piece, run, self._timeout_s)
+        except BaseException:  # a chunk cut short: nothing can follow
+            self.abort()
+            raise
+        await self._progress(piece.length)
+
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -181,20 +192,22 @@ class SocketExchange:
             if self._got_done:
                 self._end(clean=True)
 
-    async def finish(self) -> None:
+    async def finish(self) -> bool:
         """As Exchange. Never raises: where no clean end comes of it, the connection is dropped."""
         if self._over:
-            return
+            return self._failure is None
         if self._inbox and not isinstance(self._inbox[-1], Refused):
             self.abort()  # what it sent was never received: no clean end
-            return
+            return False
         self.done_sending()
         try:
             while not self._got_done and self._failure is None and not self._over:
                 await self._wait("end")
         except PeerUnavailable:
             pass
-        self._end(clean=self._got_done and self._failure is None)
+        clean = self._got_done and self._failure is None
+        self._end(clean=clean)
+        return clean
 
     def abort(self) -> None:
         """As Exchange."""

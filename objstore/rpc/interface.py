@@ -4,15 +4,16 @@ cut (`local.py`), and the simulator's network.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from crc32c import crc32c
 
 from objstore.formats.messages import Address, Message
 from objstore.model.errors import NodeError
 from objstore.model.octets import Octets
+from objstore.runtime.interface import OpenFile
 
 
 class PeerUnavailable(Exception):
@@ -41,6 +42,21 @@ class Chunk:
 CHUNK_BYTES_MAX = 1 << 20
 
 
+class FilePiece(NamedTuple):
+    """A chunk that is sent straight from its file: `length` bytes, at most CHUNK_BYTES_MAX, from `start`. `crc` is the crc32c that
+    they are to have; whether they do, the receiver finds out.
+    """
+
+    file: OpenFile
+    start: int
+    length: int
+    crc: int
+
+
+RunInThread = Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]]
+"""As Disk.run: for what may wait for a disk."""
+
+
 class Exchange(Protocol):
     """One streamed call, on a connection of its own, seen alike from both ends. Not for concurrent use in one direction.
 
@@ -55,14 +71,20 @@ class Exchange(Protocol):
     async def send_chunk(self, data: Octets | Chunk) -> None:
         """As `send`, for body bytes."""
 
+    async def send_file(self, piece: FilePiece, run: RunInThread) -> None:
+        """As `send`, for body bytes that nobody here looks at. Raises PeerUnavailable too when they cannot be read, or when the
+        receiver has found that they are not what they should be: then the file is to be looked at. Of the last ones sent, that
+        may come later, as PeerUnavailable or a finish that is not clean. Whatever this raises, the exchange is over.
+        """
+
     async def receive(self) -> Message | Chunk:
         """The next message or chunk. Raises NodeError for a refusal, PeerTimeout, PeerUnavailable."""
 
     async def refuse(self, error: Exception) -> None:
         """Server side: answer with a NodeError and end the exchange."""
 
-    async def finish(self) -> None:
-        """Both sides are done: give the connection back to the pool."""
+    async def finish(self) -> bool:
+        """Both sides are done: give the connection back to the pool. Returns whether the other side came to its end, too."""
 
     def abort(self) -> None:
         """Drop the connection; the other end sees PeerUnavailable, and so does a wait under way here. Safe to call twice and after

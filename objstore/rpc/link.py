@@ -20,10 +20,10 @@ from objstore.rpc.frames import (
     ProtocolError,
 )
 from objstore.rpc.handshake import MODE_CALLS, ClientHandshake, HandshakeError, ServerHandshake, Session
-from objstore.rpc.interface import PeerTimeout, PeerUnavailable
+from objstore.rpc.interface import FilePiece, PeerTimeout, PeerUnavailable
 from objstore.runtime import unixsockets
 from objstore.runtime.knobs import Knobs
-from objstore.runtime.net import tune, tune_stream
+from objstore.runtime.net import Connection, duplicate, tune, tune_stream
 
 HANDSHAKE_READ_BYTES = 4096
 PACKET_BYTES_WANTED = 60_000  # a packet within the reader's shared buffer costs the least; larger only for one large message
@@ -260,6 +260,21 @@ class Link(asyncio.BufferedProtocol):
         self._counters.bytes_out += len(head) + len(data)
         self._transport.writelines((head, data))
 
+    def chunk_head(self, piece: FilePiece) -> bytes:
+        """What goes right before a chunk that does not pass through here."""
+        assert self._writer is not None
+        head = self._writer.chunk(piece.length, piece.crc)
+        self._counters.bytes_out += len(head) + piece.length
+        return head
+
+    def duplicate(self) -> Connection:
+        """The same socket for whoever sends past the transport; asyncio lets nobody else wait for the transport's own. It is open
+        for as long as there is one of these. Raises PeerUnavailable.
+        """
+        if self.closing or self._transport is None:
+            raise PeerUnavailable(self._reason)
+        return duplicate(self._transport)
+
     def _flush_turn(self) -> None:
         self._flush_scheduled = False
         self._flush()
@@ -283,8 +298,33 @@ class Link(asyncio.BufferedProtocol):
         """Wait until less than the high-water mark is unsent. Raises PeerTimeout, PeerUnavailable."""
         if self.lost:
             raise PeerUnavailable(self._reason)
-        if not self.paused:
-            return
+        if self.paused:
+            await self._wait_until_woken(timeout_s)
+
+    async def empty(self, timeout_s: float) -> None:
+        """Wait until nothing is unsent. Raises PeerTimeout, PeerUnavailable."""
+        self._flush()
+        while not self.closing and self._transport is not None and self._transport.get_write_buffer_size():
+            await asyncio.sleep(0)  # uvloop writes at the end of its turn, which mostly is all
+            self._transport.set_write_buffer_limits(high=0)
+            try:
+                await self.drain(timeout_s)
+            finally:
+                self._transport.set_write_buffer_limits(high=self._knobs.write_buffer_bytes_max)
+        if self.closing:
+            raise PeerUnavailable(self._reason)
+
+    async def writable(self, duplicate: int, timeout_s: float) -> None:
+        """Wait until a duplicate of the socket takes more. Raises PeerTimeout, PeerUnavailable."""
+        if self.lost:
+            raise PeerUnavailable(self._reason)
+        self._loop.add_writer(duplicate, self._wake, None)
+        try:
+            await self._wait_until_woken(timeout_s)
+        finally:
+            self._loop.remove_writer(duplicate)
+
+    async def _wait_until_woken(self, timeout_s: float) -> None:
         future: asyncio.Future[None] = self._loop.create_future()
         self._drained.append(future)
         timer = self._loop.call_later(timeout_s, expire, future, f"{self.remote} does not read")

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections import deque
 
+from crc32c import crc32c
+
 from objstore.formats.messages import Address, Message, Refused
 from objstore.model.errors import Code, NodeError
 from objstore.model.octets import Octets
@@ -19,8 +21,10 @@ from objstore.rpc.interface import (
     Dispatcher,
     Done,
     Exchange,
+    FilePiece,
     PeerTimeout,
     PeerUnavailable,
+    RunInThread,
 )
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.interface import Clock
@@ -174,6 +178,25 @@ class LocalExchange:
             piece = bytes(view[start : start + CHUNK_BYTES_MAX])
             await self._put(Chunk.of(piece), len(piece))
 
+    async def send_file(self, piece: FilePiece, run: RunInThread) -> None:
+        """As Exchange."""
+        self._check()
+        file, start, length, crc = piece
+
+        def read() -> bytes:
+            data = file.pread(length, start)
+            if len(data) != length or crc32c(data) != crc:
+                raise OSError("the piece is not what it was")
+            return data
+
+        try:
+            await self._put(Chunk(await run(read), crc), length)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError):
+                raise PeerUnavailable(str(error)) from error
+            raise
+
     async def receive(self) -> Message | Chunk:
         """As Exchange."""
         self._check()
@@ -205,10 +228,11 @@ class LocalExchange:
         self._in.size = 0
         self._in.changed.set()
 
-    async def finish(self) -> None:
+    async def finish(self) -> bool:
         """As Exchange."""
         if not self._aborted:
             self._end()
+        return not self._aborted
 
     def abort(self) -> None:
         """As Exchange."""

@@ -41,6 +41,11 @@ class OpenFile(Protocol):
     def pread(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
 
+    def send_to(self, connection: int, size: int, offset: int) -> int:
+        """Send up to `size` bytes to a socket that does not block; returns how many it took, 0 at the end of the file. Raises
+        BlockingIOError when it takes none now, and OSError for what is wrong with either.
+        """
+
     def size(self) -> int: ...
 
     def set_attribute(self, name: str, value: bytes) -> None:

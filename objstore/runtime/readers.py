@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from objstore.model.errors import Code, NodeError
@@ -14,6 +14,18 @@ from objstore.model.errors import Code, NodeError
 T = TypeVar("T")
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await what runs in a thread and uses what its caller frees next: when cancelled, leave only once the thread is done."""
+    job = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(job)
+    finally:
+        if not job.done():
+            await asyncio.wait([job])
+            if not job.cancelled():
+                job.exception()  # nobody else will ask
 
 
 class ReaderPool:

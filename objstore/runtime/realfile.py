@@ -49,6 +49,9 @@ class RealFile:
             have += len(data)
         return b"".join(pieces)
 
+    def send_to(self, connection: int, size: int, offset: int) -> int:
+        return os.sendfile(connection, self.fd, offset, size)
+
     def size(self) -> int:
         return os.fstat(self.fd).st_size
 

@@ -152,6 +152,10 @@ class FaultyFile:
         self._reach("pread", self.path, 0)
         return self.inner.pread(size, offset)
 
+    def send_to(self, connection: int, size: int, offset: int) -> int:
+        self._reach("pread", self.path, 0)
+        return self.inner.send_to(connection, size, offset)
+
     def size(self) -> int:
         self._reach("size", self.path, 0)
         return self.inner.size()

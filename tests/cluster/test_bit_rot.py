@@ -23,7 +23,7 @@ def flip(path: Path, offset: int) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("size", [900, 400_000])
+@pytest.mark.parametrize("size", [900, 100_000, 400_000, 3_000_000])
 def test_each_replica_in_turn_rots_and_is_the_one_that_is_read(deployment: Deployment, size: int) -> None:
     swift = deployment.swift()
     assert swift.request("PUT", "/rot").status == 201

@@ -15,6 +15,7 @@ Used by one thread. `observer` is called before each operation that changes what
 
 import copy
 import errno
+import os
 from collections.abc import Callable
 
 from objstore.runtime.filesystem import TMP, check_path
@@ -61,6 +62,9 @@ class CrashFile:
     def pread(self, size: int, offset: int) -> bytes:
         self._require_open()
         return self.node.data[offset : offset + size]
+
+    def send_to(self, connection: int, size: int, offset: int) -> int:
+        return os.write(connection, self.pread(size, offset))
 
     def size(self) -> int:
         self._require_open()

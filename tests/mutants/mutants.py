@@ -9,6 +9,7 @@ from tests.mutants.conditions import CONDITIONS
 from tests.mutants.consistency import CONSISTENCY
 from tests.mutants.contention import CONTENTION
 from tests.mutants.journal import JOURNAL
+from tests.mutants.largereads import LARGE_READS
 from tests.mutants.listings import LISTINGS
 from tests.mutants.mutant import Mutant
 from tests.mutants.signatures import SIGNATURES
@@ -155,8 +156,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a range is not verified",
         READER,
-        "            crc = verify_chunks(data, first, self.table)\n",
-        "            crc = verify_chunks(data, first, self.table) if length == self.header.body_size else crc32c(data)\n",
+        "            crc = verify_chunks(data, first, table)\n",
+        "            crc = verify_chunks(data, first, table) if length == self.header.body_size else crc32c(data)\n",
         "tests/unit/objstore/object/test_damage.py",
     ),
     Mutant(
@@ -270,6 +271,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *CONDITIONS,
     *CONSISTENCY,
     *CONTENTION,
+    *LARGE_READS,
     *LISTINGS,
     *UPLOADS,
     *SIGNATURES,

@@ -124,9 +124,9 @@ class Node:
         opened = open_journal(self.fs, KNOBS, self.log) if journal else None
         self.disk = RealDisk("d1", self.fs, log_sink=self.log, journal=opened, knobs=KNOBS, crash=points)
         self.server = ObjectServer({"d1": self.disk}, {"d1": self.log}, wire, clock, points, container_wait_s=0.2)
-        dispatcher = Dispatcher()
-        self.server.register(dispatcher)
-        wire.plug(address, dispatcher)
+        self.dispatcher = Dispatcher()
+        self.server.register(self.dispatcher)
+        wire.plug(address, self.dispatcher)
 
     async def stop(self) -> None:
         if not self.stopped:

@@ -1,5 +1,6 @@
 """Damaged, truncated, misplaced and planted files: never a wrong byte, always quarantine (fault catalogue F16, F17, F31-F37)."""
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +19,8 @@ from objstore.formats.messages import (
     RestoreQuarantine,
 )
 from objstore.model.errors import Code, NodeError
-from objstore.rpc.interface import Chunk
+from objstore.rpc.interface import Chunk, PeerUnavailable
+from tests.contract.implementations import CALLERS
 from tests.unit.objstore.object.rig import HASH, NAME, TARGET, Node, Rig, at
 
 XATTR = "user.objstore.meta"
@@ -84,22 +86,39 @@ async def test_a_range_beside_the_damage_is_still_right(node: Node) -> None:
     assert await entries(node) == []
 
 
+@pytest.mark.parametrize("how", CALLERS)
 @pytest.mark.parametrize("chunk", [0, 17, 40])
-async def test_a_stream_ends_before_the_damaged_piece(node: Node, chunk: int) -> None:
+async def test_a_stream_ends_before_the_damaged_piece(node: Node, chunk: int, how: str) -> None:
+    """Its reader finds the damage, and then the node looks."""
     body = os.urandom(41 * CHUNK)
     await node.put_large(body, 1)
     path = node.data_file()
     flip(path, chunk * CHUNK + CHUNK - 1)
-    exchange = await node.wire.open(node.address, ReadObject(TARGET, HASH, at(1), 0, len(body)), timeout_s=5.0)
-    assert isinstance(await exchange.receive(), Ready)
     got = b""
-    with pytest.raises(NodeError) as caught:
-        while isinstance(piece := await exchange.receive(), Chunk):
-            got += piece.data
-    assert caught.value.code is Code.CORRUPT
+    async with CALLERS[how](node.dispatcher) as (caller, address):
+        exchange = await caller.open(address, ReadObject(TARGET, HASH, at(1), 0, len(body)), timeout_s=5.0)
+        assert isinstance(await exchange.receive(), Ready)
+        with pytest.raises(PeerUnavailable):
+            while isinstance(piece := await exchange.receive(), Chunk):
+                got += piece.data
+        for _ in range(500):
+            if node.server.report("d1")[1]:
+                break
+            await asyncio.sleep(0.01)
     assert len(got) <= chunk * CHUNK
     assert body.startswith(got)
     await expect_quarantined(node, path, NAME)
+
+
+async def test_a_reader_that_leaves_is_no_damage(node: Node) -> None:
+    body = os.urandom(41 * CHUNK)
+    await node.put_large(body, 1)
+    async with CALLERS["Unix sockets"](node.dispatcher) as (caller, address):
+        exchange = await caller.open(address, ReadObject(TARGET, HASH, at(1), 0, len(body)), timeout_s=5.0)
+        assert isinstance(await exchange.receive(), Ready)
+        exchange.abort()
+        await asyncio.sleep(0.1)
+    assert await node.read(1, 0, len(body)) == body and await entries(node) == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 99])

@@ -46,6 +46,9 @@ class RecordingFile:
     def pread(self, size: int, offset: int) -> bytes:
         return self.inner.pread(size, offset)
 
+    def send_to(self, connection: int, size: int, offset: int) -> int:
+        return self.inner.send_to(connection, size, offset)
+
     def size(self) -> int:
         return self.inner.size()
 
