@@ -39,6 +39,7 @@ LAUNCH = (
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 """Swift's daemons look for swift.conf in /etc/swift, whatever their own configuration says, unless they are told before."""
+MEMCACHED_PATIENCE_S = 20
 MEMCACHED_MIB = 64
 USER, PASSWORD = "test:tester", "testing"
 
@@ -132,7 +133,9 @@ class Swift:
             f"filter:{name}": {"use": f"egg:swift#{'memcache' if name == 'cache' else name.replace('-', '_')}"} for name in filters
         }
         sections["filter:tempauth"]["user_test_tester"] = f"{PASSWORD} .admin"
-        sections["filter:cache"]["memcache_servers"] = f"127.0.0.1:{cache}"
+        # Tokens are in there. On a machine that is full of work, the usual limits of 0.3 to 2 s make Swift do without it for a minute.
+        patience = {f"{what}_timeout": MEMCACHED_PATIENCE_S for what in ("connect", "pool", "io")}
+        sections["filter:cache"].update({"memcache_servers": f"127.0.0.1:{cache}", **patience})
         return {
             "DEFAULT": {**self._default(self._port), "workers": PROXY_WORKERS},
             "pipeline:main": {"pipeline": PIPELINE},
