@@ -26,7 +26,7 @@ from bench.peers import document, install, table
 from bench.peers.accounting import free_bytes
 from bench.peers.load import Client, WrongAnswer
 from bench.peers.objstore import Objstore
-from bench.peers.plan import Bench
+from bench.peers.plan import Bench, Figures
 from bench.peers.processes import NotStarted, Ports
 from bench.peers.seaweed import SeaweedFS
 from bench.peers.sides import Server, Side
@@ -80,7 +80,7 @@ def make_sides(found: list[Server], only: list[str]) -> list[Side]:
 
 
 def measure(args: argparse.Namespace, where: Path) -> dict[str, object]:
-    """Start, measure, stop; the report."""
+    """Start, measure, stop; the report. After each round it is in the file already, lest all be lost with the rest of a run."""
     only = [name for name in args.only.split(",") if name]
     kinds = [name for name in args.only_work.split(",") if name]
     scale = scale_of(args)
@@ -104,11 +104,22 @@ def measure(args: argparse.Namespace, where: Path) -> dict[str, object]:
         sides = make_sides(chosen, only)
         (where / "client").mkdir()
         bench = Bench(sides, Client(where / "client"), scale, wanted, say)
-        figures = bench.run()
+        bench.run(lambda: keep(args.json, report_of(scale, sides, bench.figures)))
     finally:
         say("stopping ...")
         with ThreadPoolExecutor(len(chosen)) as pool:
             list(pool.map(lambda server: server.stop(), chosen))
+    return report_of(scale, sides, bench.figures)
+
+
+def keep(path: Path, report: dict[str, object]) -> None:
+    """Write the figures down."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1))
+
+
+def report_of(scale: Scale, sides: list[Side], figures: Figures) -> dict[str, object]:
+    """The figures, and what they are of."""
     return {
         "when": time.strftime("%Y-%m-%d"),
         "scale": dataclasses.asdict(scale),
@@ -158,8 +169,7 @@ def main() -> int:
     where = Path(tempfile.mkdtemp(prefix="run-", dir=args.data)).resolve()
     try:
         report = measure(args, where)
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1))
+        keep(args.json, report)
         show(args, report)
     except (NotStarted, WrongAnswer) as failure:
         raise SystemExit(str(failure)) from failure

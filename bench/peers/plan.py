@@ -66,8 +66,8 @@ class Bench:
         self._done = 0
         self.figures = Figures()
 
-    def run(self) -> Figures:
-        """Everything, from servers that have just started."""
+    def run(self, keep: Callable[[], None]) -> None:
+        """Everything, from servers that have just started; `keep` is called after each round, when there are new figures."""
         self._say("waiting until all are idle ...")
         self._settle(self._scale.settle_s / 4)
         self._measure_memory("idle")
@@ -83,6 +83,7 @@ class Bench:
                 self.figures.calibration.append(calibrate())
                 for group in stage:
                     self._measure_group(group, turn, total)
+                keep()
         self.figures.calibration.append(calibrate())
         self._measure_memory("end")
         for server in self._servers.values():
@@ -90,7 +91,6 @@ class Bench:
                 server.check()
             except NotStarted as failure:
                 self.figures.failures.setdefault("processes", {})[server.name] = str(failure)
-        return self.figures
 
     def _measure_group(self, group: list[Work], turn: int, total: int) -> None:
         """Every work, side after side; who is first changes from round to round."""

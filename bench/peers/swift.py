@@ -133,7 +133,7 @@ class Swift:
             f"filter:{name}": {"use": f"egg:swift#{'memcache' if name == 'cache' else name.replace('-', '_')}"} for name in filters
         }
         sections["filter:tempauth"]["user_test_tester"] = f"{PASSWORD} .admin"
-        # Tokens are in there. On a machine that is full of work, the usual limits of 0.3 to 2 s make Swift do without it for a minute.
+        # Tokens are in there. On a machine full of work, the usual limits of 0.3 to 2 s make Swift do without it for a minute.
         patience = {f"{what}_timeout": MEMCACHED_PATIENCE_S for what in ("connect", "pool", "io")}
         sections["filter:cache"].update({"memcache_servers": f"127.0.0.1:{cache}", **patience})
         return {
