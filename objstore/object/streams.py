@@ -3,6 +3,7 @@ is verified where it arrives: whoever finds it wrong drops the connection, and t
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from objstore.formats.filenames import FileKind
 from objstore.formats.messages import End, ReadObject, Ready
@@ -12,12 +13,15 @@ from objstore.object.device import ObjectDevice, read_failed
 from objstore.object.files import Files, Place, place_of
 from objstore.object.reader import Corrupt, OpenObject, open_object, verify_body
 from objstore.rpc.interface import CHUNK_BYTES_MAX, Chunk, Exchange, PeerUnavailable
-from objstore.runtime.readers import to_its_end
+from objstore.runtime.readers import until_done
 
+T = TypeVar("T")
 FILE_PIECE_BYTES_MIN = 4 * CHUNK_BYTES
 """What is shorter is read and sent as any bytes are, in one go with what is left of the last chunk."""
-UNDER_WAY_BYTES_MAX = 16 << 20
-"""More than this was not sent when a reader finds something wrong: what both kernels keep of a connection, and a chunk."""
+UNDER_WAY_BYTES_MAX = 64 << 20
+"""What was sent before the last so many bytes was verified by its reader: both kernels keep less of a connection (Linux 4 MiB of
+what is sent and up to 32 of what is received, unless told otherwise).
+"""
 
 
 async def send_body(find_device: Callable[[str], ObjectDevice], request: ReadObject, exchange: Exchange) -> None:
@@ -58,7 +62,7 @@ class _Sending:
                 await self._send_piece()
             await self._exchange.send(End())
             clean = await self._exchange.finish()
-        except PeerUnavailable:
+        except (PeerUnavailable, NodeError):
             await self._look()
             raise
         if not clean:
@@ -71,16 +75,19 @@ class _Sending:
         whole = until - until % CHUNK_BYTES
         if start % CHUNK_BYTES == 0 and whole - start >= FILE_PIECE_BYTES_MIN:
             self._at = whole
-            await self._exchange.send_file(self._found.piece(start, whole - start), self._disk.run)
+            await self._exchange.send_file(self._found.piece(start, whole - start), self._run)
         else:
-            chunk = await to_its_end(self._disk.run(lambda: Chunk(*self._found.read_with_crc(start, until - start))))
+            chunk = await self._run(lambda: Chunk(*self._found.read_with_crc(start, until - start)))
             self._at = until
             await self._exchange.send_chunk(chunk)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await until_done(self._disk.run(call))
 
     async def _look(self) -> None:
         """Whether what went out last is what it should be."""
         first = max(self._start, self._at - UNDER_WAY_BYTES_MAX)
-        await to_its_end(self._disk.run(lambda: verify_body(self._found, first, self._at)))
+        await self._run(lambda: verify_body(self._found, first, self._at))
 
 
 async def _open(device: ObjectDevice, place: Place, timestamp: int) -> OpenObject:

@@ -2,10 +2,13 @@
 through this process. What is not cached is read meanwhile, so all of it happens in a thread that may wait for the disk.
 """
 
+import logging
+
 from objstore.rpc.interface import FilePiece, PeerUnavailable, RunInThread
 from objstore.rpc.link import Link
 from objstore.runtime.net import FileSending
-from objstore.runtime.readers import to_its_end
+
+logger = logging.getLogger("objstore.rpc")
 
 
 async def send_file(link: Link, piece: FilePiece, run: RunInThread, timeout_s: float) -> None:
@@ -13,11 +16,15 @@ async def send_file(link: Link, piece: FilePiece, run: RunInThread, timeout_s: f
     chunk may have left. Raises PeerTimeout, PeerUnavailable (a file that is too short or cannot be read, too), what `run` raises.
     """
     await link.empty(timeout_s)
-    sending = FileSending(link.duplicate(), link.chunk_head(piece), piece.file, piece.start, piece.length)
+    sending = None
     try:
-        while not await to_its_end(run(sending.go_on)):
+        sending = FileSending(link.duplicate(), link.chunk_head(piece), piece.file, piece.start, piece.length)
+        while not await run(sending.go_on):
             await link.writable(sending.connection.fileno(), timeout_s)
     except OSError as error:
+        if not isinstance(error, ConnectionError):  # of the disk, most likely
+            logger.warning("piece of a file not sent", extra={"peer": link.remote, "error": str(error)})
         raise PeerUnavailable(f"{link.remote}: {error}") from error
     finally:
-        sending.connection.close()
+        if sending is not None:
+            sending.connection.close()

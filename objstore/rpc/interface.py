@@ -54,7 +54,7 @@ class FilePiece(NamedTuple):
 
 
 RunInThread = Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]]
-"""As Disk.run: for what may wait for a disk."""
+"""As Disk.run, for what may wait for a disk; when cancelled, it ends when the call does (`until_done`)."""
 
 
 class Exchange(Protocol):
@@ -84,7 +84,7 @@ class Exchange(Protocol):
         """Server side: answer with a NodeError and end the exchange."""
 
     async def finish(self) -> bool:
-        """Both sides are done: give the connection back to the pool. Returns whether the other side came to its end, too."""
+        """Both sides are done: give the connection back to the pool. Returns whether the other side got all of it, too."""
 
     def abort(self) -> None:
         """Drop the connection; the other end sees PeerUnavailable, and so does a wait under way here. Safe to call twice and after

@@ -304,13 +304,13 @@ class Link(asyncio.BufferedProtocol):
     async def empty(self, timeout_s: float) -> None:
         """Wait until nothing is unsent. Raises PeerTimeout, PeerUnavailable."""
         self._flush()
-        while not self.closing and self._transport is not None and self._transport.get_write_buffer_size():
-            await asyncio.sleep(0)  # uvloop writes at the end of its turn, which mostly is all
+        if not self.closing and self._transport is not None and self._transport.get_write_buffer_size():
             self._transport.set_write_buffer_limits(high=0)
             try:
                 await self.drain(timeout_s)
             finally:
-                self._transport.set_write_buffer_limits(high=self._knobs.write_buffer_bytes_max)
+                if not self.lost:
+                    self._transport.set_write_buffer_limits(high=self._knobs.write_buffer_bytes_max)
         if self.closing:
             raise PeerUnavailable(self._reason)
 

@@ -16,8 +16,10 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
-async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
-    """Await what runs in a thread and uses what its caller frees next: when cancelled, leave only once the thread is done."""
+async def until_done(call: Coroutine[Any, Any, T]) -> T:
+    """Await what runs in a thread and uses what its caller frees next: when cancelled, leave only once the thread is done. An event
+    loop that ends cancels all tasks at once, and waits for no thread.
+    """
     job = asyncio.ensure_future(call)
     try:
         return await asyncio.shield(job)

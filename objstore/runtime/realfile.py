@@ -7,6 +7,7 @@ from typing import Protocol
 
 ATTRIBUTE_PREFIX = "user."
 _WRITE_BYTES_MAX = 1 << 30
+_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # of the file system, such as some of FUSE
 
 
 class Syncs(Protocol):
@@ -50,7 +51,12 @@ class RealFile:
         return b"".join(pieces)
 
     def send_to(self, connection: int, size: int, offset: int) -> int:
-        return os.sendfile(connection, self.fd, offset, size)
+        try:
+            return os.sendfile(connection, self.fd, offset, size)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+            return os.write(connection, os.pread(self.fd, size, offset))
 
     def size(self) -> int:
         return os.fstat(self.fd).st_size

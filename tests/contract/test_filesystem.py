@@ -1,5 +1,6 @@
 """What every FileSystem promises. What only the kernel can show (links, pipes, modes) is in its unit test."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def test_discard_leaves_nothing(fs: FileSystem) -> None:
     fs.publish(kept, "d/a")
     fs.discard(kept)
     assert fs.list_directory("d") == ["a"], "what has a name stays"
+
+
+def test_bytes_go_to_a_socket(fs: FileSystem) -> None:
+    content = bytes(range(256)) * 8192
+    fs.make_directory("d")
+    store(fs, "d/a", content)
+    file, (here, there) = fs.open("d/a"), socket.socketpair()
+    here.setblocking(False)
+    assert file.send_to(here.fileno(), 20, 300) == 20 and there.recv(99) == content[300:320]
+    assert file.send_to(here.fileno(), 20, len(content) - 5) == 5 and there.recv(99) == content[-5:]
+    assert file.send_to(here.fileno(), 20, len(content)) == 0
+    at = 0
+    with pytest.raises(BlockingIOError):
+        while True:  # nobody reads
+            at += file.send_to(here.fileno(), len(content) - at, at)
+            assert at < len(content)
+    there.close()
+    with pytest.raises(ConnectionError):
+        file.send_to(here.fileno(), 20, 0)
+    here.close()
+    file.close()
 
 
 def test_pread(fs: FileSystem) -> None:

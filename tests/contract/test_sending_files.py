@@ -30,7 +30,9 @@ BODY = os.urandom(24 * CHUNK_BYTES_MAX + 5)  # more than both kernels keep of a 
 
 
 class Sender:
-    """Answers ReadObject from one file, in chunks of up to a MiB, with the checksums of BODY whatever the file holds."""
+    """Answers ReadObject from one file, in chunks of up to a MiB, with the checksums of BODY whatever the file holds. The first
+    `start` bytes go out as any bytes do.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path / "body"
@@ -55,7 +57,9 @@ class Sender:
     async def send(self, request: ReadObject, exchange: Exchange, _context: CallContext) -> None:
         try:
             await exchange.send(Ready())
-            for start in range(0, request.length, CHUNK_BYTES_MAX):
+            if request.start:
+                await exchange.send_chunk(BODY[: request.start])
+            for start in range(request.start, request.length, CHUNK_BYTES_MAX):
                 length = min(CHUNK_BYTES_MAX, request.length - start)
                 piece = FilePiece(self._file, start, length, crc32c(BODY[start : start + length]))
                 await exchange.send_file(piece, self.run)
@@ -74,8 +78,8 @@ class Node:
         self._caller = caller
         self._address = address
 
-    async def open(self, length: int, timeout_s: float = 5) -> Exchange:
-        exchange = await self._caller.open(self._address, read(length), timeout_s=timeout_s)
+    async def open(self, length: int, timeout_s: float = 5, start: int = 0) -> Exchange:
+        exchange = await self._caller.open(self._address, read(length, start), timeout_s=timeout_s)
         assert isinstance(await exchange.receive(), Ready)
         return exchange
 
@@ -170,3 +174,19 @@ async def test_a_disk_that_is_too_busy_in_the_middle_of_a_chunk(node: Node) -> N
         await received(exchange)
     assert broken.type is PeerUnavailable, "at once, not when time is up"
     assert await node.ends() == [NodeError]
+
+
+async def test_what_was_sent_otherwise_goes_first(node: Node) -> None:
+    """It stays in the transport for as long as nobody reads."""
+    start = 12 * CHUNK_BYTES_MAX
+    exchange = await node.open(len(BODY), start=start)
+    await asyncio.sleep(0.2)
+    assert await received(exchange) == BODY
+    assert await node.ends() == [True]
+
+
+async def test_a_reader_that_leaves_before_the_first_piece_of_a_file(node: Node) -> None:
+    exchange = await node.open(len(BODY), start=12 * CHUNK_BYTES_MAX)
+    await asyncio.sleep(0.2)
+    exchange.abort()
+    assert await node.ends() == [PeerUnavailable]

@@ -10,8 +10,8 @@ LARGE_READS = (
     Mutant(
         "nobody looks at a file whose reader dropped the connection",
         STREAMS,
-        "        except PeerUnavailable:\n            await self._look()\n            raise\n",
-        "        except PeerUnavailable:\n            raise\n",
+        "        except (PeerUnavailable, NodeError):\n            await self._look()\n            raise\n",
+        "        except (PeerUnavailable, NodeError):\n            raise\n",
         DAMAGE,
     ),
     Mutant(

@@ -142,7 +142,8 @@ class ObjectReply(Message, frozen=True):
 
 class ReadObject(Message, frozen=True):
     """Open a stream of the bytes [start, start+length) of exactly the version `timestamp`; the server answers Ready, then
-    chunks, each verified before it leaves, then End. Refused: not_found (that version is gone), corrupt.
+    chunks, then End. Refused: not_found (that version is gone), corrupt. A chunk that is not what it should be is not sent, or
+    breaks the connection where it arrives.
     """
 
     target: Target

@@ -1,7 +1,9 @@
 """What only a real kernel shows: nothing planted in a device leads out of it, and descriptors follow what they stand for."""
 
+import errno
 import os
 import shutil
+import socket
 import stat
 from pathlib import Path
 
@@ -134,6 +136,20 @@ def test_large_writes_are_finished(fs: RealFileSystem) -> None:
     assert file.pread(len(body) + 1, 0) == body
     file.start_sync()
     file.sync()
+    fs.discard(file)
+
+
+def test_where_the_file_system_has_no_sendfile(fs: RealFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    file, (here, there) = fs.create_temp(), socket.socketpair()
+    file.write(b"0123456789")
+    assert file.send_to(here.fileno(), 4, 3) == 4 and there.recv(99) == b"3456"
+    assert file.send_to(here.fileno(), 4, 8) == 2 and file.send_to(here.fileno(), 4, 10) == 0
+    for end in (here, there):
+        end.close()
     fs.discard(file)
 
 
