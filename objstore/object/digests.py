@@ -57,6 +57,17 @@ def digest_of(partition: Partition, horizon: int) -> Digest:
     return Digest(total & _MASK, oldest, forgettable)
 
 
+class Summary(NamedTuple):
+    """A digest of a partition in memory, and the horizon that it was made for."""
+
+    horizon: int
+    digest: Digest
+
+    def holds(self, horizon: int) -> bool:
+        """Whether it is the same for a later horizon: no deletion has become forgettable since."""
+        return self.horizon <= horizon and not 0 < self.digest.oldest_tombstone < horizon
+
+
 class DigestLog:
     """The log of one device. Used in disk threads; blocking, and never fails: what cannot be kept is computed again."""
 

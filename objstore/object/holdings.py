@@ -1,5 +1,6 @@
 """What a device holds of whole partitions: for its own replicator, and for those of other nodes that ask."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from objstore.formats.digestlog import DigestRecord
@@ -7,12 +8,14 @@ from objstore.formats.filenames import partition_directory
 from objstore.formats.messages import HeldObject
 from objstore.model.errors import Code, NodeError
 from objstore.object.device import ObjectDevice, read_failed
-from objstore.object.digests import SETTLED_NS, Digest, DigestLog, digest_of
+from objstore.object.digests import SETTLED_NS, Digest, DigestLog, Summary, digest_of
 from objstore.object.files import NOTHING, Files, Partition, list_partition
 from objstore.runtime.interface import Clock
 
 LISTINGS_PER_CALL_MAX = 64
 """Partitions that one call of a disk thread lists: the thread serves readers too."""
+OBJECTS_IN_A_ROW_MAX = 256
+"""Objects in memory that are looked at in one turn of the event loop: about half a millisecond."""
 
 
 class Holdings:
@@ -34,13 +37,20 @@ class Holdings:
         """
         horizon = self._horizon()
         found: dict[int, Digest] = {}
-        unknown = []
+        unknown, looked_at = [], 0
         for partition in partitions:
             loaded = self.device.index.peek(partition_directory(policy, partition))
             if loaded is None:
                 unknown.append(partition)
-            else:
-                found[partition] = digest_of(loaded, horizon)
+                continue
+            summary = loaded.summary
+            if not isinstance(summary, Summary) or not summary.holds(horizon):
+                loaded.summary = summary = Summary(horizon, digest_of(loaded, horizon))
+                looked_at += len(loaded)
+            found[partition] = summary.digest
+            if looked_at >= OBJECTS_IN_A_ROW_MAX:  # clients are served by the same loop
+                looked_at = 0
+                await asyncio.sleep(0)
         for start in range(0, len(unknown), LISTINGS_PER_CALL_MAX):
             part = unknown[start : start + LISTINGS_PER_CALL_MAX]
             try:

@@ -18,9 +18,11 @@ class CompactPartition(MutableMapping[bytes, Files]):
     fit into that, such as objects with metadata of a POST, is kept beside them.
     """
 
-    __slots__ = ("_highs", "_lows", "_odd", "_values")
+    __slots__ = ("_highs", "_lows", "_odd", "_values", "summary")
 
     def __init__(self, entries: Mapping[bytes, Files]) -> None:
+        self.summary: object = None
+        """What somebody made of all of it; None again once anything changes."""
         self._highs: array[int] = array("Q")
         self._lows: array[int] = array("Q")
         self._values: array[int] = array("Q")
@@ -71,6 +73,7 @@ class CompactPartition(MutableMapping[bytes, Files]):
         """Set what an object has, NOTHING to forget it; returns by how many objects this has grown."""
         if files == NOTHING:
             return -1 if self.pop(hash_, None) is not None else 0
+        self.summary = None
         at, found = self._find(hash_)
         value = self._value_of(hash_, files)
         if found:
@@ -98,6 +101,7 @@ class CompactPartition(MutableMapping[bytes, Files]):
         at, found = self._find(hash_)
         if not found:
             raise KeyError(hash_)
+        self.summary = None
         self._odd.pop(hash_, None)
         del self._highs[at], self._lows[at], self._values[at]
 

@@ -84,4 +84,25 @@ CONTENTION = (
         "max(self._among,",
         f"{OBJECT}/test_overtaking.py",
     ),
+    Mutant(
+        "a partition's digest is remembered although it changed",
+        "objstore/object/partition.py",
+        "        self.summary = None\n        at, found = self._find(hash_)\n        value",
+        "        at, found = self._find(hash_)\n        value",
+        f"{OBJECT}/test_holdings.py",
+    ),
+    Mutant(
+        "a digest is remembered although a deletion has become forgettable",
+        "objstore/object/digests.py",
+        "self.horizon <= horizon and not 0 < self.digest.oldest_tombstone < horizon",
+        "self.horizon <= horizon",
+        f"{OBJECT}/test_holdings.py",
+    ),
+    Mutant(
+        "digests of many objects are one piece of work",
+        "objstore/object/holdings.py",
+        "                looked_at = 0\n                await asyncio.sleep(0)\n",
+        "                looked_at = 0\n",
+        f"{OBJECT}/test_holdings.py",
+    ),
 )
