@@ -124,7 +124,7 @@ async def test_a_slow_reader_gets_all_of_it(node: Node) -> None:
 
 
 async def test_many_at_once(node: Node) -> None:
-    exchanges = await asyncio.gather(*(node.open(len(BODY)) for _ in range(8)))
+    exchanges = await asyncio.gather(*(node.open(len(BODY)) for _ in range(3)))
     assert set(await asyncio.gather(*map(received, exchanges))) == {BODY}
 
 
