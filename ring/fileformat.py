@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
@@ -65,15 +66,26 @@ class RingTable:
     format_version: int = 1
 
 
-def read_ring_file(path: str) -> RingTable:
-    """The checked content of a ring file; every id in its rows names a device. Raises RingFileError."""
+def read_bytes(path: str) -> bytes:
+    """A ring file as it is. Raises RingFileError."""
     try:
-        with gzip.open(path, "rb") as stream:
+        return read_file(path)
+    except OSError as error:
+        raise RingFileError(f"cannot read ring file {path}: {error.strerror or error}") from error
+
+
+def read_ring_file(path: str) -> RingTable:
+    """As ring_from_bytes."""
+    return ring_from_bytes(read_bytes(path), path)
+
+
+def ring_from_bytes(content: bytes, path: str) -> RingTable:
+    """The checked content of a ring file; every id in its rows names a device. `path` is for the message. Raises RingFileError."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             return _read_stream(stream)
     except (ValueError, KeyError, TypeError, RecursionError, EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
         raise RingFileError(f"{path} is not a usable ring file: {_reason(error)}") from error
-    except OSError as error:
-        raise RingFileError(f"cannot read ring file {path}: {error.strerror or error}") from error
 
 
 def ring_to_bytes(table: RingTable) -> bytes:

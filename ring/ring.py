@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain
 
 from ring.device import Device
-from ring.fileformat import HASH_BITS, RingFileError, RingTable, read_ring_file, write_ring_file
+from ring.fileformat import HASH_BITS, RingFileError, RingTable, read_bytes, ring_from_bytes, write_ring_file
 
 __all__ = ["Ring", "RingFileError"]
 
@@ -38,7 +38,12 @@ class Ring:
     @classmethod
     def load(cls, path: str) -> Ring:
         """The ring of a file. Raises RingFileError, one plain line, for a file that is missing, cut, damaged or no ring."""
-        return cls(read_ring_file(path))
+        return cls.from_bytes(read_bytes(path), path)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, path: str) -> Ring:
+        """The ring of what a file holds, read by the caller: `path` is for the message. Raises RingFileError."""
+        return cls(ring_from_bytes(content, path))
 
     def save(self, path: str, backup_at_s: float | None = None) -> None:
         """Write the ring as a version 1 file, atomically and durably; with a time, a backup too. Raises RingFileError."""

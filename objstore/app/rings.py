@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from objstore.app.config import Config
 from objstore.app.configfile import ConfigError
 from ring.device import Device
-from ring.fileformat import RingFileError
+from ring.fileformat import RingFileError, read_bytes
 from ring.ring import Ring
 
 DIGEST_CHARS = 12
@@ -62,9 +62,9 @@ def load_rings(config: Config) -> Rings:
     for name in names:
         path = ring_path(config, name)
         try:
-            loaded[name] = Ring.load(path)
-            with open(path, "rb") as file:
-                digests[name] = hashlib.md5(file.read(), usedforsecurity=False).hexdigest()[:DIGEST_CHARS]
+            content = read_bytes(path)  # once: read again for its digest, a file that is just replaced would give the new one's
+            loaded[name] = Ring.from_bytes(content, path)
+            digests[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()[:DIGEST_CHARS]
         except RingFileError as error:
             text = str(error)
             problems.append(f"{'' if path in text else path + ': '}{text}; make it with ring-builder, or copy it from another node")

@@ -34,7 +34,7 @@ class RingWatch:
         self._config = config
         self._rings = rings
         self._clock = clock
-        self._seen = self._stamps()
+        self._seen: Stamps = ()  # not today's: a file may have been replaced since `files` were read
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -2,7 +2,13 @@
 
 import os
 
-from tests.cluster.probes.probe import REPLICAS, Probe, kinds, refusal
+from tests.cluster.probes.probe import REPLICAS, Probe, kinds, refusal, soon
+
+
+def known_as_deleted(probe: Probe) -> bool:
+    """Whether all replicas of the container know no live object. Their rows come after the client was answered."""
+    probe.cluster.run_daemons("object-updater", "container-replicator")
+    return all(probe.direct.live(probe.path(), replica) == [] for replica in REPLICAS)
 
 
 def test_what_the_container_knows_as_deleted_goes_again(probe: Probe) -> None:
@@ -12,8 +18,7 @@ def test_what_the_container_knows_as_deleted_goes_again(probe: Probe) -> None:
     probe.swift.put_object(probe.container, name, b"dark")
     with probe.down(homes[0]):
         probe.swift.delete_object(probe.container, name)
-        probe.cluster.run_daemons("object-updater", "container-replicator")
-        assert all(probe.direct.live(probe.path(), replica) == [] for replica in REPLICAS)
+        soon(lambda: known_as_deleted(probe), "a replica of the container does not know the deletion")
         held = probe.cluster.replicas(probe.path(name))
         assert [kinds([one for one in held if one.primary == n]) for n in REPLICAS] == [["data"], ["ts"], ["ts"]]
         with probe.down(*homes[1:], orderly=True):  # as if the tombstones had been forgotten long ago, also by the journals

@@ -1,5 +1,9 @@
 """Which processes a node needs, read from the rings."""
 
+import hashlib
+import itertools
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,7 +11,7 @@ import pytest
 from objstore.app.config import Cluster, Config
 from objstore.app.configfile import ConfigError
 from objstore.app.identity import clock_identity, cluster_fingerprint
-from objstore.app.rings import Group, groups_of, load_rings
+from objstore.app.rings import DIGEST_CHARS, Group, groups_of, load_rings
 from ring.builder import RingBuilder
 from ring.device import Device
 
@@ -42,9 +46,10 @@ def config_for(directory: Path) -> Config:
     return Config(cluster=Cluster(rings_dir=str(directory)))
 
 
-def make_ring(path: Path) -> None:
+def make_ring(path: Path, devices: int = 1) -> None:
     builder = RingBuilder(2, 1, 1)
-    builder.add_device(zone=1, ip="127.0.0.1", port=6200, device="d1", weight=1)
+    for number in range(devices):
+        builder.add_device(zone=number, ip="127.0.0.1", port=6200 + number, device="d1", weight=1)
     builder.rebalance(seed=1)
     builder.to_ring().save(str(path))
 
@@ -68,6 +73,32 @@ def test_rings_load_with_their_digests(tmp_path: Path) -> None:
     assert set(rings.digests) == {"account", "container", "object"}
     assert all(len(digest) == 12 for digest in rings.digests.values())
     assert len(rings.devices()) == 3
+
+
+def test_a_digest_is_of_the_ring_that_was_loaded(tmp_path: Path) -> None:
+    """Also of a file that is replaced at that moment: a process that calls its old ring the new one keeps it for good."""
+    for devices, name in ((1, "account"), (1, "container"), (1, "object"), (2, "other")):
+        make_ring(tmp_path / f"{name}.ring.gz", devices)
+    made = [(tmp_path / f"{name}.ring.gz").read_bytes() for name in ("object", "other")]
+    done = threading.Event()
+
+    def replace() -> None:
+        for n in itertools.count():
+            if done.is_set():
+                return
+            (tmp_path / "new").write_bytes(made[n % 2])
+            os.replace(tmp_path / "new", tmp_path / "object.ring.gz")
+
+    digests = {hashlib.md5(content, usedforsecurity=False).hexdigest()[:DIGEST_CHARS]: n + 1 for n, content in enumerate(made)}
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        seen = [load_rings(config_for(tmp_path)) for _ in range(300)]
+    finally:
+        done.set()
+        thread.join()
+    pairs = {(digests[one.digests["object"]], len(one.objects[0].devices)) for one in seen}
+    assert pairs == {(1, 1), (2, 2)}
 
 
 def test_the_fingerprint_depends_on_name_and_hash_and_nothing_else() -> None:

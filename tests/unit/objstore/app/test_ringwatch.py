@@ -45,6 +45,19 @@ async def test_a_changed_ring_is_taken_up_in_place(tmp_path: Path) -> None:
     assert rings.prefix == b"p"
 
 
+async def test_a_ring_replaced_while_the_process_starts_is_taken_up(tmp_path: Path) -> None:
+    """Its files are read before anybody watches them."""
+    for name in NAMES:
+        make_ring(tmp_path / f"{name}.ring.gz", 1)
+    config = Config(cluster=Cluster(rings_dir=str(tmp_path), hash_prefix="p"))
+    files = load_rings(config)
+    make_ring(tmp_path / "object.ring.gz", 2)
+    watch = RingWatch(config, files, placement_rings(config, files), SystemClock())
+    assert await watch.check()
+    assert len(watch._rings.objects[0].devices) == 2
+    assert not await watch.check()
+
+
 async def test_a_file_that_was_only_touched_changes_nothing(tmp_path: Path) -> None:
     watch = make_watch(tmp_path)
     os.utime(tmp_path / "object.ring.gz", (1, 1))
