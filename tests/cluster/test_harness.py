@@ -31,11 +31,14 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def limit_s() -> float:
+    """For a start. On a busy machine it may take as much longer as other work leaves it less of the processors."""
+    return START_S_MAX * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 async def test_it_starts_in_seconds_and_leaves_nothing() -> None:
-    """On a machine that is busy with other things it may take as much longer as they leave it less of the processors."""
-    limit_s = START_S_MAX * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     starts_s = []
-    while not starts_s or (min(starts_s) >= limit_s and len(starts_s) < 3):
+    while not starts_s or (min(starts_s) >= limit_s() and len(starts_s) < 3):
         started = time.monotonic()
         async with Cluster(nodes=4, zones=4, devices=2, replicas=3) as cluster:
             starts_s.append(time.monotonic() - started)
@@ -44,10 +47,10 @@ async def test_it_starts_in_seconds_and_leaves_nothing() -> None:
             assert all(map(alive, pids)) and len(set(pids)) == 5
             assert {cluster.state(name) for name in cluster.nodes} == {"running"}
             stopping = time.monotonic()
-        print(f"start {starts_s[-1]:.2f} s of {limit_s:.1f} s, stop {time.monotonic() - stopping:.2f} s")
+        print(f"start {starts_s[-1]:.2f} s of {limit_s():.1f} s, stop {time.monotonic() - stopping:.2f} s")
         assert not any(map(alive, pids))
         assert directory not in {f"{gettempdir()}/{name}" for name in os.listdir(gettempdir())}
-    assert min(starts_s) < limit_s
+    assert min(starts_s) < limit_s()  # what the machine's load was meanwhile, not before
 
 
 def test_nothing_is_left_of_a_test_run_that_was_killed(tmp_path: Path) -> None:
