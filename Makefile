@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-PARALLEL ?= 2
-# Thrash runs wait more than they compute, and a busy machine shows them more.
-THRASHED ?= 4
+# How many tests at once. Without clusters they wait for the disk a third of their time; thrash runs wait for their faults.
+PARALLEL ?= 3
+CLUSTERS ?= 2
+THRASHED ?= 3
 QUICK := $(wildcard tests/unit tests/golden)
 SUITES := $(QUICK) $(wildcard tests/contract tests/faults tests/mutants)
 CLUSTER := $(wildcard tests/cluster)
@@ -35,7 +36,7 @@ run: install  ## start the development cluster in the foreground; Ctrl-C stops i
 
 test: install  ## the whole suite
 	$(PY) -m pytest -n $(PARALLEL) --dist loadgroup $(SUITES) tests/test_tidy.py tests/test_docs.py
-	$(if $(CLUSTER),$(PY) -m pytest -n $(PARALLEL) --dist loadfile $(CLUSTER) --ignore $(THRASH))
+	$(if $(CLUSTER),$(PY) -m pytest -n $(CLUSTERS) --dist loadfile $(CLUSTER) --ignore $(THRASH))
 	$(if $(CLUSTER),OBJSTORE_THRASH_RUNS=10 $(PY) -m pytest -n $(THRASHED) $(THRASH))
 
 check: install  ## format, lint, types, tidy, documents, unit tests
